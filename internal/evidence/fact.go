@@ -71,11 +71,13 @@ const (
 	TrackHere   Key = "local.conntrack"
 	SynLeft     Key = "local.syn-left"
 	SelfConnect Key = "local.self-connection"
+	SourcePort  Key = "local.source-port"
 
 	// The attempt.
 	Connect       Key = "connect.result"
 	ConnectWhen   Key = "connect.when"
 	ConnectRepeat Key = "connect.repeat"
+	ConnectInTime Key = "connect.in-time"
 	Answer        Key = "answer.kind"
 	AnswerFrom    Key = "answer.distance"
 	AnswerVia     Key = "answer.interface"
@@ -122,6 +124,9 @@ const (
 const (
 	Yes Value = "yes"
 	No  Value = "no"
+	// NotAsked says that this run did not look, because what was asked works
+	// without: a cause that shows only there is not what the run is about.
+	NotAsked Value = "not-asked"
 )
 
 // NameResult answers.
@@ -294,17 +299,19 @@ const (
 
 // Probe answers.
 const (
-	ProbeRST      Value = "rst"
-	ProbeSilent   Value = "silent"
-	ProbeAnswered Value = "answered"
-	ECNNotAsked   Value = "not-asked"
-	ECNBlocked    Value = "blocked"
-	ECNPasses     Value = "no-difference"
-	SourcesSame   Value = "same"
-	SourcesDiffer Value = "differ"
-	LossNone      Value = "none"
-	LossSome      Value = "some"
-	LossAll       Value = "all"
+	ProbeRST    Value = "rst"
+	ProbeSilent Value = "silent"
+	// ProbeSilentHere: silent, although the same probe to another port of the
+	// host is answered, so nothing on the way swallows such packets as such.
+	ProbeSilentHere Value = "silent-only-here"
+	ProbeAnswered   Value = "answered"
+	ECNBlocked      Value = "blocked"
+	ECNPasses       Value = "no-difference"
+	SourcesSame     Value = "same"
+	SourcesDiffer   Value = "differ"
+	LossNone        Value = "none"
+	LossSome        Value = "some"
+	LossAll         Value = "all"
 )
 
 // Session answers.
@@ -389,9 +396,10 @@ var keys = []KeyInfo{
 	{RouteTo, ScopeAddress, "what is the next hop", oneOf(NextHopTarget, NextHopGateway, NextHopSelf)},
 	{LinkState, ScopeAddress, "is the interface up", oneOf(LinkUp, LinkDown)},
 	{NeighState, ScopeAddress, "does the next hop answer ARP or ND", oneOf(NeighAnswers, NeighFailed)},
-	{NeighOwners, ScopeAddress, "how many hosts claim the address", oneOf(OwnersOne, OwnersSeveral)},
+	{NeighOwners, ScopeAddress, "how many hosts claim the address", oneOf(OwnersOne, OwnersSeveral, NotAsked)},
 	{FamilyHere, ScopeAddress, "has this host an address of the family", oneOf(Yes, No)},
 	{SourceHere, ScopeAddress, "is the requested source address on this host", oneOf(Yes, No)},
+	{SourcePort, ScopeAddress, "was a source port asked for", oneOf(Yes, No)},
 	{PortsHere, ScopeAddress, "are ephemeral ports free", oneOf(Free, Full)},
 	{FilesHere, ScopeAddress, "are descriptors free", oneOf(Free, Full)},
 	{TrackHere, ScopeAddress, "has the connection table here room", oneOf(Free, Full)},
@@ -400,7 +408,8 @@ var keys = []KeyInfo{
 
 	{Connect, ScopeAddress, "what did connect() say", oneOf(ConnOpen, ConnRefused, ConnTimeout, ConnHostUnreach, ConnNetUnreach, ConnDenied, ConnNotPermit, ConnInvalid, ConnNoAddress, ConnInUse, ConnNoFiles, ConnNoFamily, ConnReset, ConnNoProto, ConnOther)},
 	{ConnectWhen, ScopeAddress, "when did it say so", oneOf(WhenAtOnce, WhenAnswered, WhenNever)},
-	{ConnectRepeat, ScopeAddress, "do repeated attempts agree", oneOf(RepeatSteady, RepeatMixed)},
+	{ConnectRepeat, ScopeAddress, "do repeated attempts agree", oneOf(RepeatSteady, RepeatMixed, NotAsked)},
+	{ConnectInTime, ScopeAddress, "did the answer come within the timeout", oneOf(Yes, No, WhenNever)},
 	{Answer, ScopeAddress, "what answered the SYN", oneOf(AnswerNone, AnswerRST, AnswerSYNACK, AnswerICMP)},
 	{AnswerFrom, ScopeAddress, "how far away is who answered, compared with the host", distances},
 	{AnswerVia, ScopeAddress, "where did the answer come in", oneOf(ViaLoopback, ViaNetwork)},
@@ -411,20 +420,20 @@ var keys = []KeyInfo{
 
 	{HostAnswers, ScopeAddress, "does the host answer anything", oneOf(Yes, No)},
 	{PathEnd, ScopeAddress, "how far do SYNs to the port get", oneOf(PathAnswered, PathNoHop, PathShort, PathLastHop, PathUnknown, PathLoop, PathOnLink, PathBlackhole)},
-	{ProbeACK, ScopeAddress, "what does a bare ACK to the port give", oneOf(ProbeRST, ProbeSilent)},
+	{ProbeACK, ScopeAddress, "what does a bare ACK to the port give", oneOf(ProbeRST, ProbeSilent, ProbeSilentHere)},
 	{ProbeFIN, ScopeAddress, "what does a bare FIN to the port give", oneOf(ProbeRST, ProbeSilent)},
 	{ProbeTTL255, ScopeAddress, "does a SYN with TTL 255 get an answer", oneOf(ProbeAnswered, ProbeSilent)},
-	{ProbeECN, ScopeAddress, "do SYNs that ask for ECN vanish", oneOf(ECNNotAsked, ECNBlocked, ECNPasses)},
-	{ProbeSources, ScopeAddress, "does the outcome depend on the source port", oneOf(SourcesSame, SourcesDiffer)},
+	{ProbeECN, ScopeAddress, "do SYNs that ask for ECN vanish", oneOf(NotAsked, ECNBlocked, ECNPasses)},
+	{ProbeSources, ScopeAddress, "does the outcome depend on the source port", oneOf(SourcesSame, SourcesDiffer, NotAsked)},
 	{ProbeLoss, ScopeAddress, "what share of SYNs is lost", oneOf(LossNone, LossSome, LossAll)},
-	{EveryPort, ScopeAddress, "does an unlikely port open too", oneOf(Yes, No)},
+	{EveryPort, ScopeAddress, "does an unlikely port open too", oneOf(Yes, No, NotAsked)},
 
 	{SessionEnd, ScopeAddress, "did the peer end the connection at once", oneOf(EndNone, EndRST, EndFIN)},
-	{SessionReply, ScopeAddress, "what did the application reply", oneOf(ReplyExpected, ReplyOther, ReplyNothing, ReplyTLSError, ReplyGateway, ReplyNotAsked, ReplyCut)},
+	{SessionReply, ScopeAddress, "what did the application reply", oneOf(ReplyExpected, ReplyOther, ReplyNothing, ReplyTLSError, ReplyGateway, ReplyCut, NotAsked)},
 	{SessionAcked, ScopeAddress, "did the peer's TCP acknowledge our data", oneOf(Yes, No)},
 	{SessionWindow, ScopeAddress, "does the peer keep its window open", oneOf(WindowOpen, WindowZero)},
-	{SessionLarge, ScopeAddress, "do large segments pass", oneOf(LargePasses, LargeStalls, LargeDead)},
-	{SessionIdle, ScopeAddress, "does an idle connection survive", oneOf(IdleSurvives, IdleDies)},
+	{SessionLarge, ScopeAddress, "do large segments pass", oneOf(LargePasses, LargeStalls, LargeDead, NotAsked)},
+	{SessionIdle, ScopeAddress, "does an idle connection survive", oneOf(IdleSurvives, IdleDies, NotAsked)},
 	{SessionTTL, ScopeAddress, "how far away is who ended the connection, compared with who opened it", distances},
 
 	{TargetHere, ScopeAddress, "is the target this very host", oneOf(Yes, No)},

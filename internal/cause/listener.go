@@ -1,0 +1,41 @@
+package cause
+
+import (
+	. "github.com/tcpwhy/tcpwhy/internal/evidence" //lint:ignore ST1001 the vocabulary is the language of this file
+	"github.com/tcpwhy/tcpwhy/internal/verdict"
+)
+
+func listenerCauses() []Cause {
+	// The host's own TCP answers RST because no socket takes the SYN.
+	closed := func(sockets Value, more P) []P {
+		return ways(with(reset(), P{AnswerFrom: is(DistanceHost, DistanceSame), HostSockets: is(sockets),
+			HostRule: is(RuleNone), HostDrop: is(DropNoSocket, DropNone), HostSYN: is(Yes), HostSYNACK: is(No)}, more))
+	}
+	const nothing verdict.CauseID = "no-listener"
+	because := func(id verdict.CauseID, title string, prior float64, service Value) Cause {
+		return Cause{ID: id, Stage: StageListener, Title: title, Refines: nothing, Prior: prior,
+			Ways: closed(SocketsNone, P{HostService: is(service)})}
+	}
+	full := func(more P) []P {
+		return ways(with(silent(), beyondRouters(), P{ProbeACK: is(ProbeRST, ProbeSilent), ProbeFIN: is(ProbeSilent),
+			HostSYN: is(Yes), HostSYNACK: is(No), HostSockets: is(SocketsServe), HostRule: is(RuleNone), HostDrop: is(DropQueue, DropNone)}, more))
+	}
+	return []Cause{
+		{ID: nothing, Stage: StageListener, Title: "nothing listens on the port", Prior: 30, Ways: closed(SocketsNone, nil)},
+		{ID: "listens-on-loopback", Stage: StageListener, Title: "the service listens on the loopback address only", Prior: 8, Ways: closed(SocketsLoopback, nil)},
+		{ID: "listens-elsewhere", Stage: StageListener, Title: "the service listens on another address or family only", Prior: 4, Ways: closed(SocketsElsewhere, nil)},
+		because("listens-on-other-port", "the service listens on another port", 4, ServiceOtherPort),
+		because("listens-in-other-namespace", "the service listens inside a container or namespace and is not published", 3, ServiceOtherNS),
+		because("service-down", "the service is not running", 10, ServiceStopped),
+		because("service-restarting", "the service comes and goes", 2, ServiceFlapping),
+		because("bind-address-in-use", "the service could not bind: address in use", 1, ServiceBindInUse),
+		because("bind-not-permitted", "the service could not bind: permission denied", 1, ServiceBindPerm),
+		because("bind-address-missing", "the service could not bind: address not on the host", 1, ServiceBindAddr),
+		{ID: "accept-queue-full", Stage: StageListener, Title: "the application does not accept fast enough: its accept queue is full", Prior: 3,
+			Ways:    full(P{HostQueue: is(Full)}),
+			Weights: []Weight{{ProbeACK, ProbeRST, 8}, {ProbeACK, ProbeSilent, 0.3}}},
+		{ID: "syn-queue-full", Stage: StageListener, Title: "the table of half-open connections is full", Prior: 0.4,
+			Ways:    full(P{HostQueue: is(Free), HostSYNQueue: is(Full)}),
+			Weights: []Weight{{ProbeACK, ProbeRST, 8}, {ProbeACK, ProbeSilent, 0.3}}},
+	}
+}

@@ -1,0 +1,78 @@
+package cause
+
+import . "github.com/tcpwhy/tcpwhy/internal/evidence" //lint:ignore ST1001 the vocabulary is the language of this file
+
+func pathCauses() []Cause {
+	fromRouter := is(FromRouter)
+	return []Cause{
+		{ID: "path-no-route", Stage: StagePath, Title: "a router has no route to the address", Prior: 4,
+			Ways: ways(with(rejected(fromRouter, is(ICMPNet)), remote(), P{HostAnswers: is(No)}))},
+		{ID: "path-prohibited", Stage: StagePath, Title: "a router refuses with ICMP administratively prohibited", Prior: 5,
+			Ways: ways(with(rejected(fromRouter, is(ICMPProhibited)), remote()))},
+		{ID: "path-firewall-reject", Stage: StagePath, Title: "a firewall on the way rejects with ICMP", Prior: 4,
+			Ways: ways(
+				with(rejected(fromRouter, is(ICMPPort, ICMPOther)), remote()),
+				with(rejected(fromRouter, is(ICMPHost)), remote(), P{ICMPDelay: is(DelayNone)}),
+				// Another port of the same host is reached, so routes are not the reason.
+				with(rejected(fromRouter, is(ICMPNet)), remote(), P{HostAnswers: is(Yes)}),
+			)},
+		{ID: "path-firewall-reset", Stage: StagePath, Title: "a firewall on the way answers with RST", Prior: 2,
+			// A rule behind the last router's TTL check answers at the host's own
+			// distance, and one that resets closed ports too looks like the host;
+			// only an answer of another kind from the host (as-host) tells.
+			Ways: ways(
+				with(reset(), remote(), P{AnswerFrom: is(DistanceNearer, DistanceRouter, DistanceSame), AnswerVia: is(ViaNetwork),
+					HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone)}),
+				with(opens(), remote(), P{SessionEnd: is(EndRST), SessionTTL: is(DistanceNearer), SessionReply: is(ReplyNothing, ReplyCut, NotAsked)}),
+			),
+			Weights: []Weight{{AnswerFrom, DistanceNearer, 10}}},
+		{ID: "path-firewall-drop", Stage: StagePath, Title: "a firewall on the way drops the SYN", Prior: 14,
+			Ways: ways(with(silent(), remote(), P{
+				PathEnd: is(PathShort, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole),
+				HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone)})),
+			Weights: []Weight{{PathEnd, PathLastHop, 0.5}, {PathEnd, PathOnLink, 0.2}, {ProbeACK, ProbeRST, 0.1}}},
+		{ID: "path-blackhole", Stage: StagePath, Title: "everything vanishes behind a hop", Prior: 6,
+			Ways:    ways(with(silent(), remote(), P{HostAnswers: is(No), PathEnd: is(PathUnknown, PathNoHop, PathBlackhole), HostSYN: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent)})),
+			Weights: []Weight{{PathEnd, PathNoHop, 0.5}}},
+		{ID: "routing-loop", Stage: StagePath, Title: "packets circle between routers", Prior: 3,
+			Ways: ways(
+				with(leaves(), remote(), P{Connect: is(ConnHostUnreach, ConnNetUnreach, ConnTimeout), Answer: is(AnswerICMP), ICMPCode: is(ICMPExceeded), ICMPFrom: fromRouter, PathEnd: is(PathLoop), HostAnswers: is(No)}),
+				// The ICMP that ends the full-TTL SYN may be lost or rate-limited.
+				with(silent(), remote(), P{PathEnd: is(PathLoop), HostAnswers: is(No)}),
+			)},
+		{ID: "ttl-too-small", Stage: StagePath, Title: "the target is farther away than the TTL reaches", Prior: 0.3,
+			Ways: ways(with(leaves(), remote(), P{Connect: is(ConnHostUnreach, ConnNetUnreach, ConnTimeout), Answer: is(AnswerICMP), ICMPCode: is(ICMPExceeded), ICMPFrom: fromRouter,
+				PathEnd: is(PathUnknown, PathLastHop, PathShort, PathBlackhole, PathNoHop), ProbeTTL255: is(ProbeAnswered)}))},
+		{ID: "return-path-lost", Stage: StagePath, Title: "the SYN-ACK leaves the host and never arrives here", Prior: 3,
+			Ways:    ways(with(silent(), remote(), beyondRouters(), P{HostSYN: is(Yes), HostSYNACK: is(Yes), HostSockets: is(SocketsServe), HostRule: is(RuleNone)})),
+			Weights: []Weight{{ProbeACK, ProbeRST, 0.2}}},
+		{ID: "mtu-blackhole", Stage: StagePath, Title: "the handshake works, but large segments vanish", Prior: 2,
+			Ways: ways(with(opens(), remote(), P{SessionLarge: is(LargeStalls), SessionReply: is(ReplyNothing, ReplyCut, ReplyTLSError, ReplyExpected, NotAsked), SessionTTL: is(DistanceHost)}))},
+		{ID: "packet-loss", Stage: StagePath, Title: "packets are lost at random", Prior: 2,
+			Ways: ways(
+				with(opens(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), SessionReply: is(ReplyExpected, ReplyNothing, ReplyCut, NotAsked), ProbeSources: is(SourcesSame, NotAsked)}),
+				with(silent(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), ConnectInTime: is(Yes, No, WhenNever), PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
+				with(reset(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed)}),
+			)},
+		{ID: "bad-ecmp-path", Stage: StagePath, Title: "one of several parallel paths is broken: the outcome follows the source port", Prior: 1,
+			Ways: ways(
+				with(opens(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesDiffer), ProbeLoss: is(LossNone, LossSome)}),
+				with(silent(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesDiffer), ProbeLoss: is(LossSome), ConnectInTime: is(Yes, No, WhenNever),
+					PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
+			)},
+		{ID: "syn-proxy-dead-backend", Stage: StagePath, Title: "a middlebox completes the handshake, the backend behind it is dead", Prior: 1,
+			Ways: ways(
+				with(opens(), remote(), P{SessionEnd: is(EndRST), SessionTTL: is(DistanceFarther), SessionReply: is(ReplyNothing, NotAsked)}),
+				with(opens(), remote(), P{SessionEnd: is(EndNone, EndFIN), AnswerFrom: is(DistanceNearer, DistanceRouter, DistanceSame), SessionReply: is(ReplyNothing), SessionAcked: is(No)}),
+			)},
+		{ID: "answers-for-everything", Stage: StagePath, Title: "a middlebox accepts every port", Prior: 0.5,
+			Ways: ways(with(opens(), P{EveryPort: is(Yes), SessionEnd: is(EndNone, EndFIN, EndRST)}))},
+		{ID: "ecn-blocked", Stage: StagePath, Title: "SYNs that ask for ECN vanish, others pass", Prior: 0.5,
+			Ways: ways(with(silent(), remote(), beyondRouters(), P{ProbeECN: is(ECNBlocked), HostAnswers: is(Yes)}))},
+		{ID: "duplicate-address", Stage: StagePath, Title: "two hosts own the address", Prior: 0.3,
+			Ways: ways(
+				with(leaves(), P{RouteTo: is(NextHopTarget), NeighOwners: is(OwnersSeveral)}),
+				with(leaves(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), Connect: is(ConnOpen, ConnRefused)}),
+			)},
+	}
+}

@@ -1,0 +1,47 @@
+package cause
+
+import (
+	. "github.com/tcpwhy/tcpwhy/internal/evidence" //lint:ignore ST1001 the vocabulary is the language of this file
+	"github.com/tcpwhy/tcpwhy/internal/verdict"
+)
+
+func sessionCauses() []Cause {
+	// An open port whose session fails in the way that more says.
+	session := func(more P) []P { return ways(with(opens(), more)) }
+	mute := func(accepted Value) []P {
+		return session(P{SessionReply: is(ReplyNothing, NotAsked), SessionAcked: is(Yes), HostAccepted: is(accepted)})
+	}
+	return []Cause{
+		{ID: "reset-on-accept", Stage: StageSession, Title: "the connection is accepted and reset at once", Prior: 5,
+			Ways: session(P{SessionEnd: is(EndRST), SessionReply: is(ReplyNothing, NotAsked)})},
+		{ID: "closed-on-accept", Stage: StageSession, Title: "the connection is accepted and closed without a byte", Prior: 5,
+			Ways: session(P{SessionEnd: is(EndFIN), SessionReply: is(ReplyNothing, NotAsked)})},
+		{ID: "never-accepted", Stage: StageSession, Title: "the kernel completed the handshake, the application never took the connection", Prior: 2, Ways: mute(No),
+			Weights: []Weight{{SessionReply, NotAsked, 0.02}}},
+		{ID: "application-silent", Stage: StageSession, Title: "the application accepted and does not answer", Prior: 5, Ways: mute(Yes),
+			Weights: []Weight{{SessionReply, NotAsked, 0.02}}},
+		{ID: "receiver-stalled", Stage: StageSession, Title: "the application stopped reading: its window is zero", Prior: 1,
+			Ways: session(P{SessionWindow: is(WindowZero), SessionReply: is(ReplyNothing, NotAsked), SessionLarge: is(LargePasses, LargeStalls, LargeDead, NotAsked)})},
+		{ID: "tls-failed", Stage: StageSession, Title: "the TLS handshake fails", Prior: 5,
+			Ways: session(P{SessionReply: is(ReplyTLSError), SessionEnd: is(EndNone, EndFIN, EndRST)})},
+		{ID: "wrong-protocol", Stage: StageSession, Title: "another protocol answers", Prior: 4,
+			Ways: session(P{SessionReply: is(ReplyOther), SessionEnd: is(EndNone, EndFIN, EndRST)})},
+		{ID: "http-gateway-error", Stage: StageSession, Title: "a proxy answers with a gateway error", Prior: 4,
+			Ways: session(P{SessionReply: is(ReplyGateway), SessionEnd: is(EndNone, EndFIN)})},
+		{ID: "idle-dropped", Stage: StageSession, Title: "an idle connection is silently forgotten on the way", Prior: 1,
+			Ways: session(P{SessionIdle: is(IdleDies)})},
+		{ID: "reset-mid-stream", Stage: StageSession, Title: "the connection is reset after data", Prior: 2,
+			Ways: session(P{SessionReply: is(ReplyCut), SessionEnd: is(EndRST)})},
+		{ID: "timeout-too-short", Stage: StageSession, Title: "the answer comes after the caller's timeout", Prior: 2,
+			Ways: ways(
+				with(opens(), P{ConnectInTime: is(No), ProbeLoss: is(LossNone, LossSome)}),
+				with(silent(), P{ConnectInTime: is(No), ProbeLoss: is(LossNone, LossSome, LossAll)}),
+			)},
+	}
+}
+
+func works() Cause {
+	return Cause{ID: verdict.None, Stage: StageNone, Title: "it works", Prior: 100,
+		Ways: ways(with(opens(), P{SessionReply: is(ReplyExpected, NotAsked), SessionAcked: is(Yes),
+			HostAccepted: is(Yes, No), HostSockets: is(SocketsServe)}))}
+}

@@ -1,0 +1,114 @@
+package diagnose
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/tcpwhy/tcpwhy/internal/cause"
+	"github.com/tcpwhy/tcpwhy/internal/evidence"
+	"github.com/tcpwhy/tcpwhy/internal/manual"
+	"github.com/tcpwhy/tcpwhy/internal/verdict"
+)
+
+// vars are what the evidence knows for the commands of the manual.
+func (v *view) vars() manual.Vars {
+	t := v.set.Target
+	vars := manual.Vars{Host: t.Host, Port: strconv.Itoa(int(t.Port)), Service: t.Scheme}
+	if v.a.Addr.IsValid() {
+		vars.Addr = v.addr().String()
+	}
+	if v.main != nil && v.main.Tuple.Local.IsValid() && !v.main.Tuple.Local.Addr().IsUnspecified() {
+		vars.Client = v.main.Tuple.Local.Addr().String()
+	}
+	if r := v.a.Route; r != nil {
+		vars.Interface = r.Interface
+		if r.Gateway.IsValid() {
+			vars.Gateway = r.Gateway.String()
+		}
+	}
+	if v.icmp != nil {
+		vars.Router = v.icmp.From.String()
+	} else if h, ok := hopAt(v.a.Path, lastHop(v.a.Path)); ok {
+		vars.Router = h.Addr.String()
+	}
+	if l := v.a.Listeners; l != nil && len(l.OnPort) > 0 && l.OnPort[0].Process != "" {
+		vars.Service = l.OnPort[0].Process
+	}
+	if n := v.set.Name; n != nil && len(n.Servers) > 0 {
+		vars.Server = n.Servers[0].Addr().String()
+	}
+	return vars
+}
+
+// advice is what to do next and what would fix it, from the checks that
+// separate the candidates and from the manual.
+func (d *Differential) advice(v *view, out *verdict.Verdict) (next []verdict.Step, fix []verdict.Fix) {
+	next, fix = []verdict.Step{}, []verdict.Fix{}
+	vars := v.vars()
+	fill := func(text, command string) (string, string) {
+		i := manual.Item{Text: text, Command: command}.Fill(vars)
+		return i.Text, i.Command
+	}
+	page, ok := manual.Page(string(out.Cause))
+	works := out.Cause == verdict.None
+	if out.Certainty == verdict.Narrowed && !works {
+		for _, c := range d.next(v.set.Options.Privileged) {
+			text, command := fill(c.What, c.Command)
+			next = append(next, verdict.Step{Check: text, Command: command, Where: c.Where, Separates: d.separates(&c)})
+		}
+	}
+	if ok && out.Certainty == verdict.Certain && !works {
+		for _, i := range linux(page.Confirm, 2) {
+			text, command := fill(i.Text, i.Command)
+			next = append(next, verdict.Step{Check: text, Command: command, Where: i.Where})
+		}
+	}
+	if works {
+		return next, fix
+	}
+	most := 3
+	if out.Certainty != verdict.Certain {
+		most = 1
+	}
+	for _, c := range roots(out.Candidates, 2) {
+		if page, ok = manual.Page(string(c)); !ok {
+			continue
+		}
+		for _, i := range linux(page.Fix, most) {
+			text, command := fill(i.Text, i.Command)
+			if out.Certainty != verdict.Certain {
+				text = "if it is " + string(c) + ": " + text
+			}
+			fix = append(fix, verdict.Fix{OS: i.OS, Text: text, Command: command})
+		}
+		if out.Certainty == verdict.Certain {
+			break
+		}
+	}
+	return next, fix
+}
+
+// roots are the first n candidates that refine no other.
+func roots(cs []verdict.Candidate, n int) (ids []verdict.CauseID) {
+	for _, c := range cs {
+		if c.Refines == "" && len(ids) < n {
+			ids = append(ids, c.Cause)
+		}
+	}
+	return ids
+}
+
+func linux(items []manual.Item, most int) []manual.Item {
+	items = slices.DeleteFunc(slices.Clone(items), func(i manual.Item) bool { return i.OS != "linux" })
+	return items[:min(len(items), most)]
+}
+
+// Predicts tells what a cause allows for a key, for the table of causes
+// against facts.
+func Predicts(id verdict.CauseID, k evidence.Key) (allowed []evidence.Value, says bool) {
+	c, ok := cause.Get(id)
+	if !ok {
+		return nil, false
+	}
+	return c.Allowed(k)
+}

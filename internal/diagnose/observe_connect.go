@@ -1,0 +1,155 @@
+package diagnose
+
+import (
+	"time"
+
+	"github.com/tcpwhy/tcpwhy/internal/evidence"
+)
+
+var connectByErrno = map[string]evidence.Value{
+	"ECONNREFUSED": evidence.ConnRefused, "ETIMEDOUT": evidence.ConnTimeout,
+	"EHOSTUNREACH": evidence.ConnHostUnreach, "ENETUNREACH": evidence.ConnNetUnreach,
+	"EHOSTDOWN": evidence.ConnHostUnreach, "ENETDOWN": evidence.ConnNetUnreach, "ENONET": evidence.ConnHostUnreach,
+	"EACCES": evidence.ConnDenied, "EPERM": evidence.ConnNotPermit, "EINVAL": evidence.ConnInvalid,
+	"EADDRNOTAVAIL": evidence.ConnNoAddress, "EADDRINUSE": evidence.ConnInUse,
+	"EMFILE": evidence.ConnNoFiles, "ENFILE": evidence.ConnNoFiles,
+	"EAFNOSUPPORT": evidence.ConnNoFamily, "ECONNRESET": evidence.ConnReset,
+	"ENOPROTOOPT": evidence.ConnNoProto,
+}
+
+// connect derives the facts about the attempt itself.
+func (o *observer) connect(v *view) {
+	m := v.main
+	if m == nil {
+		return
+	}
+	from := ""
+	if m.Tuple.Local.IsValid() && m.Tuple.Local.Port() != 0 {
+		from = " from " + m.Tuple.Local.String()
+	}
+	result, known := connectByErrno[m.Errno]
+	switch {
+	case m.Connected:
+		o.add(evidence.Connect, evidence.ConnOpen, "connect", m.At, "connect() to %v%s succeeded after %s", v.a.Addr, from, ms(m.Took))
+	case m.Pending:
+		o.add(evidence.Connect, evidence.ConnTimeout, "connect", m.At, "connect() to %v%s got no answer in %s%s", v.a.Addr, from, ms(m.Took), resent(m.Retransmits))
+	case known:
+		o.add(evidence.Connect, result, "connect", m.At, "connect() to %v%s: %s after %s", v.a.Addr, from, m.Errno, ms(m.Took))
+	default:
+		o.add(evidence.Connect, evidence.ConnOther, "connect", m.At, "connect() to %v%s failed: %s", v.a.Addr, from, orWord(m.Errno, m.Err))
+	}
+	end := m.At + m.Took
+	switch {
+	case v.inCall():
+		o.add(evidence.ConnectWhen, evidence.WhenAtOnce, "connect", end, "%s() itself failed, without a packet", m.Syscall)
+	case m.Pending || m.Errno == "ETIMEDOUT":
+		o.add(evidence.ConnectWhen, evidence.WhenNever, "connect", end, "nothing ended the attempt")
+	default:
+		o.add(evidence.ConnectWhen, evidence.WhenAnswered, "connect", end, "an answer ended the attempt")
+	}
+	o.answer(v)
+	o.repeats(v)
+	o.inTime(v)
+}
+
+func resent(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return ", with the SYN sent again " + plural(n, "time", "times")
+}
+
+func (o *observer) answer(v *view) {
+	m := v.main
+	at := m.At + m.Took
+	switch v.kind {
+	case evidence.AnswerSYNACK:
+		o.add(evidence.Answer, v.kind, "connect", at, "the SYN was answered by SYN-ACK")
+	case evidence.AnswerRST:
+		if p := v.captured(v.a.Addr.Port(), "RST"); p != nil {
+			o.add(evidence.Answer, v.kind, "packets", p.At, "the SYN was answered by %s with TTL %d", p.Flags, p.TTL)
+			return
+		}
+		o.add(evidence.Answer, v.kind, "connect", at, "the SYN was answered by RST: refused, with no ICMP error on the socket")
+	case evidence.AnswerICMP:
+		o.add(evidence.Answer, v.kind, "connect", v.icmp.At, "the SYN was answered by an ICMP error from %v", v.icmp.From)
+	case evidence.AnswerNone:
+		if !v.inCall() {
+			o.add(evidence.Answer, v.kind, "connect", at, "nothing came back for the SYN")
+		} else {
+			o.add(evidence.Answer, v.kind, "connect", at, "no SYN was sent, so nothing came back")
+		}
+	}
+}
+
+// manySYNs is how many SYNs must fare alike before loss by chance is ruled
+// out: at 30 % loss, 8 in a row are lost once in 15,000 runs.
+const manySYNs = 8
+
+// repeats: do all SYNs to the port fare alike?
+func (o *observer) repeats(v *view) {
+	m := v.main
+	if v.inCall() {
+		return
+	}
+	open, failed := 0, 0
+	for i := range v.a.Attempts {
+		if v.a.Attempts[i].Connected {
+			open++
+		} else {
+			failed++
+		}
+	}
+	p := v.a.Path
+	pathAnswers := p != nil && p.AnswerTTL > 0
+	sent, lost := v.synsSent()
+	mixed := open > 0 && failed > 0 || v.kind == evidence.AnswerNone && pathAnswers || v.differ()
+	switch {
+	case mixed:
+		o.add(evidence.ConnectRepeat, evidence.RepeatMixed, "connect", m.At, "attempts to the same port fare differently: of %s, %d connected", plural(open+failed, "connect", "connects"), open)
+	case v.kind == evidence.AnswerNone && lost >= manySYNs:
+		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, "path", m.At, "%d SYNs from different source ports fared alike", lost)
+	case v.kind != evidence.AnswerNone && (open+failed > 1 || pathAnswers):
+		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, "connect", m.At, "repeated SYNs got the same answer")
+	case v.kind == evidence.AnswerSYNACK:
+		o.add(evidence.ConnectRepeat, evidence.NotAsked, "connect", m.At, "the first attempt worked; it was not repeated")
+	}
+	if v.kind == evidence.AnswerSYNACK && !mixed {
+		o.add(evidence.ProbeSources, evidence.NotAsked, "connect", m.At, "other source ports were not tried")
+	}
+	switch {
+	case sent > 0 && lost == sent && lost >= manySYNs:
+		o.add(evidence.ProbeLoss, evidence.LossAll, "path", m.At, "all of %d SYNs went unanswered: chance loss does not do that", lost)
+	case mixed && lost > 0, lost > 0 && lost < sent, v.kind == evidence.AnswerNone && pathAnswers:
+		o.add(evidence.ProbeLoss, evidence.LossSome, "connect", m.At, "%d of %d SYNs went unanswered", lost, max(sent, lost))
+	case lost == 0 && sent > 0:
+		o.add(evidence.ProbeLoss, evidence.LossNone, "connect", m.At, "no SYN had to be sent twice")
+	}
+}
+
+// differ says that failed attempts failed in different ways.
+func (v *view) differ() bool {
+	for i := range v.a.Attempts {
+		if t := &v.a.Attempts[i]; t.Connected != v.main.Connected || t.Errno != v.main.Errno {
+			return true
+		}
+	}
+	return false
+}
+
+// inTime: a connect that needs longer than the caller waits.
+func (o *observer) inTime(v *view) {
+	m := v.main
+	limit := v.set.Options.ConnectTimeout
+	switch {
+	case v.inCall():
+	case m.Connected && limit > 0 && m.Took > limit:
+		o.add(evidence.ConnectInTime, evidence.No, "connect", m.At+m.Took, "the answer took %s, the caller waits %s", ms(m.Took), ms(limit))
+	case !m.Pending && m.Errno != "ETIMEDOUT":
+		o.add(evidence.ConnectInTime, evidence.Yes, "connect", m.At+m.Took, "the answer came after %s", ms(m.Took))
+	case m.Took >= 3*time.Second || m.Errno == "ETIMEDOUT":
+		o.add(evidence.ConnectInTime, evidence.WhenNever, "connect", m.At+m.Took, "no answer in %s", ms(m.Took))
+	case v.rtt() > 0 && m.Took >= max(10*v.rtt(), 500*time.Millisecond):
+		o.add(evidence.ConnectInTime, evidence.WhenNever, "connect", m.At+m.Took, "the host's round trip is %s, yet no answer in %s", ms(v.rtt()), ms(m.Took))
+	}
+}

@@ -1,0 +1,186 @@
+package diagnose
+
+import (
+	"github.com/tcpwhy/tcpwhy/internal/evidence"
+)
+
+// local derives what this host knows of its own side.
+func (o *observer) local(v *view) {
+	if v.a.Route != nil || v.here {
+		whose := "another machine"
+		if v.here {
+			whose = "this host"
+		}
+		o.add(evidence.TargetHere, yesNo(v.here), "route", 0, "%v is an address of %s", v.addr(), whose)
+	}
+	o.route(v)
+	o.resources(v)
+	o.synLeft(v)
+	if m := v.main; m != nil {
+		self := m.Connected && m.Tuple.Local == m.Tuple.Remote
+		relation := "differ"
+		if self {
+			relation = "are the same socket address"
+		}
+		o.add(evidence.SelfConnect, yesNo(self), "connect", m.At, "source and destination of the connection %s", relation)
+	}
+}
+
+func (o *observer) route(v *view) {
+	r := v.a.Route
+	if r == nil {
+		return
+	}
+	via := "directly"
+	if r.Gateway.IsValid() {
+		via = "by way of " + r.Gateway.String()
+	}
+	switch {
+	case r.Type == "local":
+		o.add(evidence.RouteLookup, evidence.RouteLocal, "route", r.At, "the kernel delivers packets to %v locally", v.addr())
+		o.add(evidence.RouteTo, evidence.NextHopSelf, "route", r.At, "no other machine is involved")
+	case r.Type == "blackhole", r.Type == "unreachable", r.Type == "prohibit":
+		o.add(evidence.RouteLookup, evidence.Value(r.Type), "route", r.At, "the route to %v here is of type %s (%s)", v.addr(), r.Type, orWord(r.Prefix, "prefix not shown"))
+	case r.Type == "":
+		o.add(evidence.RouteLookup, evidence.RouteNone, "route", r.At, "the routing table here has no route to %v (%s)", v.addr(), orWord(r.Errno, "no match"))
+	default:
+		o.add(evidence.RouteLookup, evidence.RouteOK, "route", r.At, "packets to %v leave by %s, %s, from %v", v.addr(), orWord(r.Interface, "an interface"), via, r.Source)
+		if r.Gateway.IsValid() {
+			o.add(evidence.RouteTo, evidence.NextHopGateway, "route", r.At, "the next hop is the gateway %v", r.Gateway)
+		} else {
+			o.add(evidence.RouteTo, evidence.NextHopTarget, "route", r.At, "%v is on the own link", v.addr())
+		}
+	}
+	o.links(v, r)
+	if s := v.set.Options.Source; s.IsValid() {
+		if r.SourceIsLocal != nil {
+			where := "this host"
+			if !*r.SourceIsLocal {
+				where = "no interface of this host"
+			}
+			o.add(evidence.SourceHere, yesNo(*r.SourceIsLocal), "route", r.At, "the requested source address %v is on %s", s, where)
+		}
+	} else {
+		o.add(evidence.SourceHere, evidence.Yes, "route", r.At, "the kernel chose the source address itself")
+	}
+	family := "IPv6"
+	if v.addr().Is4() || v.addr().Is4In6() {
+		family = "IPv4"
+	}
+	switch {
+	case v.here || len(r.FamilyAddrs) > 0 || v.addr().IsLinkLocalUnicast():
+		o.add(evidence.FamilyHere, evidence.Yes, "route", r.At, "this host has %s addresses", family)
+	default:
+		o.add(evidence.FamilyHere, evidence.No, "route", r.At, "this host has no %s address but loopback and link-local ones", family)
+	}
+}
+
+func (o *observer) links(v *view, r *evidence.Route) {
+	switch {
+	case r.Link != nil && (!r.Link.Up || !r.Link.Carrier):
+		what := "is down"
+		if r.Link.Up {
+			what = "has no carrier"
+		}
+		o.add(evidence.LinkState, evidence.LinkDown, "route", r.At, "interface %s %s", r.Link.Name, what)
+	case r.Link != nil:
+		o.add(evidence.LinkState, evidence.LinkUp, "route", r.At, "interface %s is up with carrier", r.Link.Name)
+	case v.here:
+		o.add(evidence.LinkState, evidence.LinkUp, "route", r.At, "local delivery needs no interface but lo")
+	case len(r.DownLinks) > 0:
+		o.add(evidence.LinkState, evidence.LinkDown, "route", r.At, "interface %s is down, and its routes with it", r.DownLinks[0].Name)
+	default:
+		o.add(evidence.LinkState, evidence.LinkUp, "route", r.At, "no interface that could carry the route is down")
+	}
+	n := r.NeighbourAfter
+	if n == nil {
+		n = r.Neighbour
+	}
+	if n == nil || v.here {
+		return
+	}
+	switch n.State {
+	case "FAILED", "INCOMPLETE":
+		o.add(evidence.NeighState, evidence.NeighFailed, "route", r.At, "the next hop %v answers no ARP or ND request (neighbour state %s)", n.Addr, n.State)
+	case "REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT", "NOARP":
+		o.add(evidence.NeighState, evidence.NeighAnswers, "route", r.At, "the next hop %v is known at %s (neighbour state %s)", n.Addr, orWord(n.MAC, "its interface"), n.State)
+	}
+}
+
+// resources: source ports, descriptors, the connection table.
+func (o *observer) resources(v *view) {
+	m := v.main
+	if m == nil {
+		return
+	}
+	c := v.a.Counters
+	o.add(evidence.SourcePort, yesNo(v.set.Options.SourcePort != 0), "connect", m.At, "source port asked for: %d (0 is none)", v.set.Options.SourcePort)
+	switch {
+	case m.Errno == "EADDRNOTAVAIL" && m.Syscall != "":
+		if c != nil && c.PortsTotal > 0 {
+			if c.PortsUsed >= c.PortsTotal {
+				o.add(evidence.PortsHere, evidence.Full, "counters", m.At, "all %d ephemeral ports are in use towards this destination", c.PortsTotal)
+			} else if c.PortsUsed < c.PortsTotal/2 {
+				o.add(evidence.PortsHere, evidence.Free, "counters", m.At, "%d of %d ephemeral ports are in use towards this destination", c.PortsUsed, c.PortsTotal)
+			}
+		}
+	case !v.inCall():
+		o.add(evidence.PortsHere, evidence.Free, "connect", m.At, "the kernel gave source port %d", m.Tuple.Local.Port())
+	}
+	if m.Errno == "EMFILE" || m.Errno == "ENFILE" {
+		o.add(evidence.FilesHere, evidence.Full, "connect", m.At, "no socket could be made: %s", m.Errno)
+	} else {
+		o.add(evidence.FilesHere, evidence.Free, "connect", m.At, "a socket could be made")
+	}
+	if c == nil {
+		return
+	}
+	switch {
+	case c.ConntrackMax > 0 && c.ConntrackCount >= c.ConntrackMax:
+		o.add(evidence.TrackHere, evidence.Full, "counters", m.At, "the connection table is full: %d of %d", c.ConntrackCount, c.ConntrackMax)
+	case c.ConntrackMax > 0:
+		o.add(evidence.TrackHere, evidence.Free, "counters", m.At, "the connection table holds %d of %d", c.ConntrackCount, c.ConntrackMax)
+	default:
+		o.add(evidence.TrackHere, evidence.Free, "counters", m.At, "this host keeps no connection table that could be full")
+	}
+}
+
+// synLeft: did the SYN get out of this host?
+func (o *observer) synLeft(v *view) {
+	m := v.main
+	if m == nil {
+		return
+	}
+	if v.inCall() {
+		o.add(evidence.SynLeft, evidence.No, "connect", m.At, "%s() failed by itself, before any packet", m.Syscall)
+		return
+	}
+	for _, c := range v.a.Controls {
+		if c.Answer == "not-sent" && c.Errno == "EPERM" && c.Port == v.a.Addr.Port() {
+			o.add(evidence.SynLeft, evidence.No, "control", c.At, "this host refuses to send a packet to the port (EPERM from its own output rules)")
+			return
+		}
+	}
+	if n := lastHop(v.a.Path); n > 0 {
+		h, _ := hopAt(v.a.Path, n)
+		o.add(evidence.SynLeft, evidence.Yes, "path", v.a.Path.At, "SYNs to the port leave this host: %v, %s away, answered one", h.Addr, plural(n, "hop", "hops"))
+		return
+	}
+	if v.a.Capture != nil && v.a.Capture.Dropped == 0 {
+		for i := range v.a.Packets {
+			p := &v.a.Packets[i]
+			if p.Kind == "tcp" && p.Outgoing && p.Dst == v.a.Addr && hasFlag(p.Flags, "SYN") {
+				o.add(evidence.SynLeft, evidence.Yes, "packets", p.At, "the SYN was seen going out on %s", p.Interface)
+				return
+			}
+		}
+		o.add(evidence.SynLeft, evidence.No, "packets", m.At, "no SYN to the port appeared on any interface")
+	}
+}
+
+func orWord(s, word string) string {
+	if s == "" {
+		return word
+	}
+	return s
+}

@@ -1,0 +1,140 @@
+package diagnose
+
+import (
+	"github.com/tcpwhy/tcpwhy/internal/evidence"
+)
+
+// probes derives the facts of control probes.
+func (o *observer) probes(v *view) {
+	if v.main == nil || v.inCall() {
+		return
+	}
+	o.hostAnswers(v)
+	o.bare(v)
+	if c := v.control(evidence.ControlTTL255); c != nil && c.Answer != "not-sent" {
+		val, text := evidence.ProbeSilent, "a SYN with TTL 255 goes unanswered too"
+		if c.Answer == "syn-ack" {
+			val, text = evidence.ProbeAnswered, "a SYN with TTL 255 is answered"
+		}
+		o.add(evidence.ProbeTTL255, val, "control", c.At, "%s", text)
+	}
+	o.ecn(v)
+	if b := v.a.OtherPath; b != nil && b.AnswerTTL > 0 {
+		open := b.Answer == "syn-ack"
+		does := "does not accept"
+		if open {
+			does = "accepts too"
+		}
+		o.add(evidence.EveryPort, yesNo(open), "path", b.At, "port %d, which hardly anybody uses, %s", b.Port, does)
+	} else if v.kind == evidence.AnswerSYNACK {
+		o.add(evidence.EveryPort, evidence.NotAsked, "connect", v.main.At, "no other port was tried")
+	}
+	o.owners(v)
+}
+
+// hostAnswers: is there life at the address, apart from the port asked for?
+func (o *observer) hostAnswers(v *view) {
+	if v.here || v.kind == evidence.AnswerRST || v.kind == evidence.AnswerSYNACK {
+		return
+	}
+	b, echo := v.a.OtherPath, v.control(evidence.ControlEcho)
+	switch {
+	case b != nil && b.AnswerTTL > 0 && (b.Answer == "rst" || b.Answer == "syn-ack"):
+		o.add(evidence.HostAnswers, evidence.Yes, "path", b.At, "%v answers on port %d (%s)", v.addr(), b.Port, b.Answer)
+	case echo != nil && echo.Answer == "echo-reply" && echo.From == v.addr():
+		o.add(evidence.HostAnswers, evidence.Yes, "control", echo.At, "%v answers ICMP echo after %s", v.addr(), ms(echo.Took))
+	case v.bareAnswered():
+		o.add(evidence.HostAnswers, evidence.Yes, "control", v.main.At, "%v answers a bare segment to the port with RST", v.addr())
+	case b != nil:
+		with := ""
+		if echo != nil {
+			with = " and ICMP echo"
+		}
+		o.add(evidence.HostAnswers, evidence.No, "path", b.At, "%v answers nothing: port %d%s is silent too", v.addr(), b.Port, with)
+	}
+}
+
+func (v *view) bareAnswered() bool {
+	for _, kind := range []string{evidence.ControlACK, evidence.ControlFIN} {
+		if c := v.control(kind); c != nil && c.Answer == "rst" {
+			return true
+		}
+	}
+	return false
+}
+
+// bare: what bare ACK and FIN segments give. A closed port and a listener both
+// answer a stray ACK with RST, a listener ignores a stray FIN (RFC 9293
+// section 3.10.7.2).
+func (o *observer) bare(v *view) {
+	var here, other *evidence.Control
+	for i := range v.a.Controls {
+		c := &v.a.Controls[i]
+		switch {
+		case c.Kind != evidence.ControlACK:
+		case c.Port == v.a.Addr.Port():
+			here = c
+		default:
+			other = c
+		}
+	}
+	switch {
+	case here == nil || here.Answer == "not-sent":
+	case here.Answer == "rst":
+		o.add(evidence.ProbeACK, evidence.ProbeRST, "control", here.At, "a bare ACK to the port is answered with RST: packets to it reach a TCP that answers")
+	case other != nil && other.Answer == "rst":
+		o.add(evidence.ProbeACK, evidence.ProbeSilentHere, "control", here.At, "a bare ACK to the port goes unanswered, one to port %d does not", other.Port)
+	default:
+		o.add(evidence.ProbeACK, evidence.ProbeSilent, "control", here.At, "a bare ACK to the port goes unanswered")
+	}
+	if c := v.control(evidence.ControlFIN); c != nil && c.Answer != "not-sent" {
+		val, text := evidence.ProbeSilent, "a bare FIN to the port goes unanswered"
+		if c.Answer == "rst" {
+			val, text = evidence.ProbeRST, "a bare FIN to the port is answered with RST, as from a closed port"
+		}
+		o.add(evidence.ProbeFIN, val, "control", c.At, "%s", text)
+	}
+}
+
+func (o *observer) ecn(v *view) {
+	plain, ecn := v.control(evidence.ControlPlain), v.control(evidence.ControlECN)
+	if plain != nil && ecn != nil {
+		blocked := plain.Answer == "syn-ack" && ecn.Answer == "silent"
+		if blocked {
+			o.add(evidence.ProbeECN, evidence.ECNBlocked, "control", plain.At, "a SYN without ECN is answered, one with ECN is not")
+		} else {
+			o.add(evidence.ProbeECN, evidence.ECNPasses, "control", plain.At, "SYNs with and without ECN fare alike")
+		}
+		return
+	}
+	// tcp_ecn 1 is the only value that asks for ECN on connections going out.
+	// See ip-sysctl, tcp_ecn; 4 and 5 are its AccECN kin.
+	if c := v.a.Counters; c != nil {
+		switch e := c.Sysctl["net.ipv4.tcp_ecn"]; e {
+		case "0", "2", "3":
+			o.add(evidence.ProbeECN, evidence.NotAsked, "counters", 0, "our SYNs do not ask for ECN (net.ipv4.tcp_ecn = %s)", e)
+		}
+	}
+}
+
+// owners: how many machines announce the address on the own link?
+func (o *observer) owners(v *view) {
+	if r := v.a.Route; r == nil || v.here || r.Gateway.IsValid() {
+		return
+	}
+	macs := map[string]bool{}
+	for i := range v.a.Packets {
+		p := &v.a.Packets[i]
+		if (p.Op == "is-at" || p.Op == "advertisement") && !p.Outgoing && p.About == v.addr() && p.MAC != "" {
+			macs[p.MAC] = true
+		}
+	}
+	switch {
+	case len(macs) > 1:
+		o.add(evidence.NeighOwners, evidence.OwnersSeveral, "packets", 0, "%d machines claim %v", len(macs), v.addr())
+	case len(macs) == 1:
+		o.add(evidence.NeighOwners, evidence.OwnersOne, "packets", 0, "one machine claims %v", v.addr())
+	case v.kind == evidence.AnswerSYNACK:
+		o.add(evidence.NeighOwners, evidence.NotAsked, "connect", 0, "nothing gave reason to look for a second owner of the address")
+	}
+}

@@ -1,0 +1,218 @@
+package diagnose
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/tcpwhy/tcpwhy/internal/cause"
+	"github.com/tcpwhy/tcpwhy/internal/evidence"
+	"github.com/tcpwhy/tcpwhy/internal/verdict"
+)
+
+// CheckID names a check that gives facts.
+type CheckID string
+
+// The checks that the client can make by itself.
+const (
+	CheckPath      CheckID = "path"
+	CheckOtherPort CheckID = "other-port"
+	CheckEcho      CheckID = "echo"
+	CheckACK       CheckID = "ack"
+	CheckFIN       CheckID = "fin"
+	CheckTTL255    CheckID = "ttl-255"
+	CheckECN       CheckID = "ecn"
+	CheckSources   CheckID = "source-ports"
+	CheckSession   CheckID = "session"
+	CheckPackets   CheckID = "packets"
+)
+
+// Check is something that can be looked at: by the program (Packets sent, at
+// what privilege) or by a person (Command).
+type Check struct {
+	ID   CheckID
+	What string
+	Keys []evidence.Key
+	// Where is "client", "host" or "both".
+	Where string
+	// Auto says that the program can do it itself.
+	Auto bool
+	// Raw says that it needs CAP_NET_RAW.
+	Raw bool
+	// Packets it costs of the budget of control probes (path traces are free).
+	Packets int
+	// Silent means that it is made only while nothing has answered the SYN.
+	Silent bool
+	// Command for a person; placeholders as in package manual.
+	Command string
+}
+
+var checks = []Check{
+	{ID: CheckPath, What: "trace the path with the port itself", Auto: true, Where: "client",
+		Keys: []evidence.Key{evidence.PathEnd, evidence.AnswerFrom, evidence.SynLeft, evidence.ProbeLoss, evidence.ConnectRepeat}},
+	{ID: CheckOtherPort, What: "trace the path with a port that is surely closed", Auto: true, Where: "client",
+		Keys: []evidence.Key{evidence.HostAnswers, evidence.PathEnd, evidence.AnswerFrom, evidence.EveryPort}},
+	{ID: CheckEcho, What: "ask the host for an ICMP echo", Auto: true, Packets: 1, Where: "client",
+		Keys: []evidence.Key{evidence.HostAnswers, evidence.AnswerFrom}},
+	{ID: CheckACK, What: "send a bare ACK to the port", Auto: true, Raw: true, Packets: 2, Silent: true, Where: "client",
+		Keys: []evidence.Key{evidence.ProbeACK, evidence.SynLeft}},
+	{ID: CheckFIN, What: "send a bare FIN to the port", Auto: true, Raw: true, Packets: 1, Silent: true, Where: "client",
+		Keys: []evidence.Key{evidence.ProbeFIN}},
+	{ID: CheckTTL255, What: "send a SYN with TTL 255", Auto: true, Packets: 1, Silent: true, Where: "client",
+		Keys: []evidence.Key{evidence.ProbeTTL255}},
+	{ID: CheckECN, What: "send a SYN without ECN", Auto: true, Raw: true, Packets: 2, Silent: true, Where: "client",
+		Keys: []evidence.Key{evidence.ProbeECN}},
+
+	{ID: "packets-sudo", What: "run it with the packets in view", Where: "client",
+		Keys:    []evidence.Key{evidence.SynLeft, evidence.AnswerFrom, evidence.AnswerVia, evidence.ICMPQuote, evidence.ProbeACK, evidence.ProbeFIN, evidence.SessionTTL},
+		Command: "sudo tcpwhy {{.Host}}:{{.Port}}"},
+	{ID: "sockets", What: "list the listening sockets on {{.Addr}}", Where: "host",
+		Keys: []evidence.Key{evidence.HostSockets, evidence.HostQueue}, Command: "ss -ltnp 'sport = :{{.Port}}'"},
+	{ID: "syn-arrives", What: "see on {{.Addr}} whether the SYN arrives and a SYN-ACK leaves", Where: "host",
+		Keys:    []evidence.Key{evidence.HostSYN, evidence.HostSYNACK},
+		Command: "sudo tcpdump -nni any 'host {{.Client}} and tcp port {{.Port}}'"},
+	{ID: "rules", What: "list the firewall rules on {{.Addr}}", Where: "host",
+		Keys: []evidence.Key{evidence.HostRule}, Command: "sudo nft list ruleset"},
+	{ID: "service", What: "look at the state of the service on {{.Addr}}", Where: "host",
+		Keys: []evidence.Key{evidence.HostService}, Command: "systemctl status {{.Service}}"},
+	{ID: "drop-reason", What: "read the kernel's drop counters on {{.Addr}} before and after an attempt", Where: "host",
+		Keys: []evidence.Key{evidence.HostDrop, evidence.HostQueue, evidence.HostSYNQueue}, Command: "nstat -az | grep -E 'Drop|Overflow|RPFilter|MD5|Listen'"},
+	{ID: "accepted", What: "see on {{.Addr}} whether connections wait to be accepted", Where: "host",
+		Keys: []evidence.Key{evidence.HostAccepted, evidence.HostQueue}, Command: "ss -ltn 'sport = :{{.Port}}'"},
+}
+
+// allowed unites what the open ways of a candidate allow for a key; says is
+// false when one of them allows anything.
+func (l *left) allowed(k evidence.Key) (vs []evidence.Value, says bool) {
+	c := cause.Cause{Ways: l.ways}
+	return c.Allowed(k)
+}
+
+// split estimates which share of the likelihood a key would strike out on
+// average, by what the candidates predict for it: 0 when it tells nothing.
+func (d *Differential) split(k evidence.Key) float64 {
+	if d.known(k) {
+		return 0
+	}
+	info, ok := evidence.Lookup(k)
+	if !ok || info.Scope != d.scope {
+		return 0
+	}
+	total := 0.0
+	for _, l := range d.left {
+		total += l.weight
+	}
+	gain := 0.0
+	for _, v := range info.Values {
+		chance, stays := 0.0, 0.0
+		for i := range d.left {
+			l := &d.left[i]
+			vs, says := l.allowed(k)
+			if !says {
+				vs = info.Values
+			}
+			if slices.Contains(vs, v) {
+				chance += l.weight / float64(len(vs))
+				stays += l.weight
+			}
+		}
+		gain += chance / total * (1 - stays/total)
+	}
+	return gain
+}
+
+func (d *Differential) gain(c *Check) float64 {
+	best := 0.0
+	for _, k := range c.Keys {
+		best = max(best, d.split(k))
+	}
+	return best
+}
+
+// worth is the least share of likelihood that a check must promise to strike
+// out to be made.
+const worth = 0.002
+
+// Plan returns the checks, best first, that can split what is left, out of
+// those the program can make itself and that done does not name. Raw checks
+// are left out without raw, those that cost packets beyond budget too.
+func (d *Differential) Plan(done []CheckID, raw bool, budget int) []Check {
+	if d.Settled() {
+		return nil
+	}
+	type scored struct {
+		c    Check
+		gain float64
+	}
+	silent := slices.ContainsFunc(d.facts, func(f evidence.Fact) bool { return f.Key == evidence.Answer && f.Value == evidence.AnswerNone })
+	var list []scored
+	for _, c := range checks {
+		if !c.Auto || slices.Contains(done, c.ID) || c.Raw && !raw || c.Silent && !silent {
+			continue
+		}
+		if g := d.gain(&c); g > worth {
+			list = append(list, scored{c, g / float64(1+c.Packets)})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b scored) int {
+		return cmp.Or(cmp.Compare(b.gain, a.gain), cmp.Compare(a.c.ID, b.c.ID))
+	})
+	var plan []Check
+	for _, s := range list {
+		if s.c.Packets <= budget {
+			budget -= s.c.Packets
+			plan = append(plan, s.c)
+		}
+	}
+	return plan
+}
+
+// next picks up to three checks for a person, each the best splitter of what
+// the ones before leave.
+func (d *Differential) next(raw bool) []Check {
+	var out []Check
+	var seen []evidence.Key
+	for len(out) < 3 {
+		var best *Check
+		top := worth
+		for i := range checks {
+			c := &checks[i]
+			if c.Auto || c.ID == "packets-sudo" && raw || slices.ContainsFunc(out, func(o Check) bool { return o.ID == c.ID }) {
+				continue
+			}
+			g := 0.0
+			for _, k := range c.Keys {
+				if !slices.Contains(seen, k) {
+					g = max(g, d.split(k))
+				}
+			}
+			if g > top+1e-9 {
+				best, top = c, g
+			}
+		}
+		if best == nil {
+			return out
+		}
+		out = append(out, *best)
+		seen = append(seen, best.Keys...)
+	}
+	return out
+}
+
+// separates lists the candidates that the check tells from the first one.
+func (d *Differential) separates(c *Check) []verdict.CauseID {
+	var ids []verdict.CauseID
+	if len(d.left) == 0 {
+		return nil
+	}
+	for i := range d.left[1:] {
+		l := &d.left[1+i]
+		if slices.ContainsFunc(c.Keys, func(k evidence.Key) bool {
+			a, okA := d.left[0].allowed(k)
+			b, okB := l.allowed(k)
+			return okA && okB && !slices.ContainsFunc(a, func(v evidence.Value) bool { return slices.Contains(b, v) })
+		}) {
+			ids = append(ids, l.cause.ID)
+		}
+	}
+	return ids
+}

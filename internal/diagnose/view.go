@@ -1,0 +1,205 @@
+package diagnose
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/tcpwhy/tcpwhy/internal/evidence"
+)
+
+// view is the evidence about one address with what several facts need worked
+// out once.
+type view struct {
+	set  *evidence.Set
+	a    *evidence.Address
+	main *evidence.Attempt // the attempt that the facts describe
+	kind evidence.Value    // its evidence.Answer
+	icmp *evidence.SocketError
+	here bool // the target is this host
+}
+
+func newView(s *evidence.Set, a *evidence.Address) *view {
+	v := &view{set: s, a: a}
+	v.here = a.Addr.Addr().IsLoopback() || a.Route != nil && a.Route.Local
+	for i := range a.Attempts {
+		t := &a.Attempts[i]
+		if v.main == nil || v.main.Connected && !t.Connected {
+			v.main = t // with several tries the first that failed is the one to explain
+		}
+	}
+	if v.main == nil {
+		return v
+	}
+	v.icmp = firstHard(v.main.ICMP)
+	switch {
+	case v.main.Connected:
+		v.kind, v.icmp = evidence.AnswerSYNACK, nil
+	case v.inCall():
+		v.kind, v.icmp = evidence.AnswerNone, nil
+	case v.icmp != nil:
+		v.kind = evidence.AnswerICMP
+	case v.main.Errno == "ECONNREFUSED" || v.main.Errno == "ECONNRESET":
+		v.kind = evidence.AnswerRST
+	case v.main.Errno == "" || v.main.Errno == "ETIMEDOUT":
+		v.kind = evidence.AnswerNone
+	}
+	return v
+}
+
+// firstHard returns the ICMP error that explains the attempt: the first that
+// is not a mere "too big", preferring one that is not time exceeded.
+func firstHard(es []evidence.SocketError) *evidence.SocketError {
+	var first *evidence.SocketError
+	for i := range es {
+		e := &es[i]
+		switch code := icmpCode(e.From.Is4() || e.From.Is4In6(), e.Type, e.Code); {
+		case code == evidence.ICMPTooBig:
+		case code != evidence.ICMPExceeded:
+			return e
+		case first == nil:
+			first = e
+		}
+	}
+	return first
+}
+
+// inCall says that the kernel refused before any packet.
+func (v *view) inCall() bool {
+	return v.main != nil && v.main.Syscall != "" && v.main.Errno != "ECONNREFUSED" && v.main.Errno != "ETIMEDOUT"
+}
+
+func (v *view) addr() netip.Addr { return v.a.Addr.Addr() }
+
+// own says whether an address is one of this host's.
+func (v *view) own(a netip.Addr) bool {
+	if a.IsLoopback() {
+		return true
+	}
+	if v.main != nil && v.main.Tuple.Local.Addr() == a {
+		return true
+	}
+	if r := v.a.Route; r != nil {
+		if r.Source == a {
+			return true
+		}
+		for _, f := range r.FamilyAddrs {
+			if f == a {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// distanceOf turns a received hop limit into hops to the sender, 1 being the
+// own link, assuming the usual initial values 32, 64, 128, 255.
+func distanceOf(ttl int) int {
+	if ttl <= 0 {
+		return 0
+	}
+	for _, initial := range []int{32, 64, 128, 255} {
+		if ttl <= initial {
+			return initial - ttl + 1
+		}
+	}
+	return 0
+}
+
+// captured returns the first incoming TCP packet from a port of the target
+// with the given flags prefix ("RST", "SYN,ACK").
+func (v *view) captured(port uint16, flag string) *evidence.Packet {
+	for i := range v.a.Packets {
+		p := &v.a.Packets[i]
+		if p.Kind == "tcp" && !p.Outgoing && p.Src.Addr() == v.addr() && p.Src.Port() == port && hasFlag(p.Flags, flag) {
+			return p
+		}
+	}
+	return nil
+}
+
+func hasFlag(flags, want string) bool {
+	for len(flags) > 0 {
+		f := flags
+		for i := range flags {
+			if flags[i] == ',' {
+				f = flags[:i]
+				break
+			}
+		}
+		if f == want {
+			return true
+		}
+		flags = flags[min(len(flags), len(f)+1):]
+	}
+	return false
+}
+
+func (v *view) control(kind string) *evidence.Control {
+	for i := range v.a.Controls {
+		if v.a.Controls[i].Kind == kind {
+			return &v.a.Controls[i]
+		}
+	}
+	return nil
+}
+
+// lastHop is the greatest TTL at which a router answered time exceeded.
+func lastHop(p *evidence.Path) int {
+	last := 0
+	if p != nil {
+		for _, h := range p.Hops {
+			if h.Kind == "time-exceeded" {
+				last = max(last, h.TTL)
+			}
+		}
+	}
+	return last
+}
+
+func hopAt(p *evidence.Path, ttl int) (h evidence.Hop, ok bool) {
+	if p != nil {
+		for _, h := range p.Hops {
+			if h.TTL == ttl {
+				return h, true
+			}
+		}
+	}
+	return evidence.Hop{}, false
+}
+
+// synsSent counts the SYNs to the port that had the default TTL or were above
+// the last router that answered, and how many of them got no answer.
+func (v *view) synsSent() (sent, lost int) {
+	for i := range v.a.Attempts {
+		t := &v.a.Attempts[i]
+		if t.Syscall != "" && t.Errno != "ECONNREFUSED" {
+			continue
+		}
+		sent += 1 + t.Retransmits
+		lost += t.Retransmits
+		if t.Pending || t.Errno == "ETIMEDOUT" {
+			lost++
+		}
+	}
+	if p := v.a.Path; p != nil && p.AnswerTTL == 0 {
+		sent += p.Unanswered
+		lost += p.Unanswered
+	}
+	return sent, lost
+}
+
+// rtt is the round trip to the host as far as known, 0 if not.
+func (v *view) rtt() time.Duration {
+	if v.main != nil && v.main.RTT > 0 {
+		return v.main.RTT
+	}
+	if p := v.a.OtherPath; p != nil && p.AnswerTTL > 0 {
+		if h, ok := hopAt(p, p.AnswerTTL); ok && h.RTT > 0 {
+			return h.RTT
+		}
+	}
+	if c := v.control(evidence.ControlEcho); c != nil && c.Answer == "echo-reply" {
+		return c.Took
+	}
+	return 0
+}
