@@ -6,20 +6,20 @@ func hostCauses() []Cause {
 	// A host that never answers us, whatever the port.
 	mute := func(drop Value) P {
 		return with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent),
-			HostSYN: is(Yes), HostSYNACK: is(No), HostDrop: is(drop)})
+			HostSYN: is(Yes), HostSYNACK: is(No), HostDrop: is(drop), PathRule: is(RuleNone)})
 	}
 	return []Cause{
 		{ID: "host-down", Stage: StageHost, Title: "nobody has the address", Prior: 16,
 			Ways: ways(
 				with(rejected(is(FromRouter), is(ICMPHost)), remote(), P{HostAnswers: is(No), HostSYN: is(No)}),
-				with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent), HostSYN: is(No)}),
+				with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent), HostSYN: is(No), PathRule: is(RuleNone)}),
 				with(leaves(), remote(), P{RouteTo: is(NextHopTarget), NeighState: is(NeighFailed), HostAnswers: is(No), SynLeft: is(No),
 					Connect: is(ConnHostUnreach, ConnTimeout), Answer: is(AnswerNone, AnswerICMP), ICMPFrom: is(FromHere), ICMPCode: is(ICMPHost),
 					PathEnd: is(PathNoHop, PathOnLink), ConnectRepeat: is(RepeatSteady), ProbeLoss: is(LossAll), HostSYN: is(No)}),
 			)},
 		{ID: "host-firewall-drop", Stage: StageHost, Title: "the host's input rules drop the SYN", Prior: 20,
 			Ways: ways(with(silent(), beyondRouters(), P{
-				HostSYN: is(Yes), HostSYNACK: is(No), HostRule: is(RuleDrop), HostDrop: is(DropNetfilter), HostQueue: is(Free)})),
+				HostSYN: is(Yes), HostSYNACK: is(No), HostRule: is(RuleDrop), HostDrop: is(DropNetfilter), HostQueue: is(Free), PathRule: is(RuleNone)})),
 			Weights: []Weight{{ProbeACK, ProbeRST, 0.1}}},
 		{ID: "host-firewall-reset", Stage: StageHost, Title: "the host's rules answer with RST", Prior: 3,
 			Ways: ways(with(reset(), P{AnswerFrom: is(DistanceHost, DistanceSame),
@@ -41,7 +41,10 @@ func hostCauses() []Cause {
 			Ways: ways(
 				// The backend or its firewall resets: at its own distance, never at
 				// that of a router that just answered as a router.
-				with(reset(), P{AnswerFrom: is(DistanceFarther, DistanceNearer, DistanceSame, DistanceHost), HostSockets: is(SocketsNone, SocketsServe), HostDrop: is(DropNone)}),
+				with(reset(), remote(), P{AnswerFrom: is(DistanceFarther, DistanceNearer, DistanceSame, DistanceHost), HostSockets: is(SocketsNone, SocketsServe), HostDrop: is(DropNone)}),
+				// Here, a forwarding rule counts only where a socket (a published
+				// port's proxy) is there to be bypassed: without one nothing listens.
+				with(reset(), P{TargetHere: is(Yes), HostSockets: is(SocketsServe), HostDrop: is(DropNone)}),
 				// Nobody answers for the backend's address: host unreachable, translated
 				// to come "from" the target, after a failed address resolution.
 				with(rejected(is(FromTarget, FromHereTarget), is(ICMPHost, ICMPNet)), P{ICMPDelay: is(DelayLate), ICMPQuote: is(Value(QuoteRewritten))}),

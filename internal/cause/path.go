@@ -22,17 +22,17 @@ func pathCauses() []Cause {
 			// only an answer of another kind from the host (as-host) tells.
 			Ways: ways(
 				with(reset(), remote(), P{AnswerFrom: is(DistanceNearer, DistanceRouter, DistanceSame), AnswerVia: is(ViaNetwork),
-					HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone)}),
+					HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone), PathRule: is(RuleReset)}),
 				with(opens(), remote(), P{SessionEnd: is(EndRST), SessionTTL: is(DistanceNearer), SessionReply: is(ReplyNothing, ReplyCut, NotAsked)}),
 			),
 			Weights: []Weight{{AnswerFrom, DistanceNearer, 10}}},
 		{ID: "path-firewall-drop", Stage: StagePath, Title: "a firewall on the way drops the SYN", Prior: 14,
 			Ways: ways(with(silent(), remote(), P{
 				PathEnd: is(PathShort, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole),
-				HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone)})),
+				HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone), PathRule: is(RuleDrop)})),
 			Weights: []Weight{{PathEnd, PathLastHop, 0.5}, {PathEnd, PathOnLink, 0.2}, {ProbeACK, ProbeRST, 0.1}}},
 		{ID: "path-blackhole", Stage: StagePath, Title: "everything vanishes behind a hop", Prior: 6,
-			Ways:    ways(with(silent(), remote(), P{HostAnswers: is(No), PathEnd: is(PathUnknown, PathNoHop, PathBlackhole), HostSYN: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent)})),
+			Ways:    ways(with(silent(), remote(), P{HostAnswers: is(No), PathEnd: is(PathUnknown, PathNoHop, PathBlackhole), HostSYN: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent), PathRule: is(RuleNone)})),
 			Weights: []Weight{{PathEnd, PathNoHop, 0.5}}},
 		{ID: "routing-loop", Stage: StagePath, Title: "packets circle between routers", Prior: 3,
 			Ways: ways(

@@ -66,36 +66,13 @@ func (d *Differential) advice(v *view, out *verdict.Verdict) (next []verdict.Ste
 	if works {
 		return next, fix
 	}
-	most := 3
-	if out.Certainty != verdict.Certain {
-		most = 1
-	}
-	for _, c := range roots(out.Candidates, 2) {
-		if page, ok = manual.Page(string(c)); !ok {
-			continue
-		}
-		for _, i := range linux(page.Fix, most) {
+	if ok {
+		for _, i := range linux(page.Fix, 3) {
 			text, command := fill(i.Text, i.Command)
-			if out.Certainty != verdict.Certain {
-				text = "if it is " + string(c) + ": " + text
-			}
 			fix = append(fix, verdict.Fix{OS: i.OS, Text: text, Command: command})
-		}
-		if out.Certainty == verdict.Certain {
-			break
 		}
 	}
 	return next, fix
-}
-
-// roots are the first n candidates that refine no other.
-func roots(cs []verdict.Candidate, n int) (ids []verdict.CauseID) {
-	for _, c := range cs {
-		if c.Refines == "" && len(ids) < n {
-			ids = append(ids, c.Cause)
-		}
-	}
-	return ids
 }
 
 func linux(items []manual.Item, most int) []manual.Item {

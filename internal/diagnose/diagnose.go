@@ -118,46 +118,54 @@ func (d *Differential) known(k evidence.Key) bool {
 	return slices.ContainsFunc(d.facts, func(f evidence.Fact) bool { return f.Key == k })
 }
 
-// because picks the facts that carry the verdict for a cause: those it
-// predicts, the ones that contradict most of the catalogue first.
+// because picks the facts that carry the verdict for a cause, in the order in
+// which they were seen: of those it predicts, one after the other the fact that
+// contradicts most of what the facts before it leave standing.
 func (d *Differential) because(l *left) []evidence.ID {
-	type scored struct {
-		f    evidence.Fact
-		mass float64
-	}
-	var fs []scored
 	all := cause.All()
-	for _, f := range d.facts {
-		if !slices.ContainsFunc(l.ways, func(p cause.P) bool { _, ok := p[f.Key]; return ok }) {
-			continue
+	struck := make([]bool, len(all))
+	against := func(f evidence.Fact, i int) bool {
+		c := &all[i]
+		if c.Scope() != d.scope || c.ID == l.cause.ID {
+			return false
 		}
-		s := scored{f: f}
-		for i := range all {
-			if c := &all[i]; c.Scope() == d.scope && c != l.cause {
-				if open, _ := c.Open([]evidence.Fact{f}); open == nil {
-					s.mass += c.Prior
+		open, _ := c.Open([]evidence.Fact{f})
+		return open == nil
+	}
+	chosen := make([]bool, len(d.facts))
+	const (
+		most   = 6
+		little = 2.0 // prior mass that a fact must strike to be worth a line
+	)
+	for range most {
+		best, top := -1, little
+		for n, f := range d.facts {
+			if chosen[n] || !slices.ContainsFunc(l.ways, func(p cause.P) bool { _, ok := p[f.Key]; return ok }) {
+				continue
+			}
+			mass := 0.0
+			for i := range all {
+				if !struck[i] && against(f, i) {
+					mass += all[i].Prior
 				}
 			}
+			if mass > top {
+				best, top = n, mass
+			}
 		}
-		if s.mass > 0 {
-			fs = append(fs, s)
+		if best < 0 {
+			break
+		}
+		chosen[best] = true
+		for i := range all {
+			struck[i] = struck[i] || against(d.facts[best], i)
 		}
 	}
-	slices.SortStableFunc(fs, func(a, b scored) int {
-		return cmp.Or(cmp.Compare(b.mass, a.mass), cmp.Compare(a.f.Key, b.f.Key))
-	})
-	const most = 5
-	if len(fs) > most {
-		fs = fs[:most]
-	}
-	// Shown in the order in which things happened.
-	slices.SortFunc(fs, func(a, b scored) int {
-		return slices.IndexFunc(d.facts, func(f evidence.Fact) bool { return f.ID == a.f.ID }) -
-			slices.IndexFunc(d.facts, func(f evidence.Fact) bool { return f.ID == b.f.ID })
-	})
-	ids := make([]evidence.ID, len(fs))
-	for i, s := range fs {
-		ids[i] = s.f.ID
+	var ids []evidence.ID
+	for n, f := range d.facts {
+		if chosen[n] {
+			ids = append(ids, f.ID)
+		}
 	}
 	return ids
 }

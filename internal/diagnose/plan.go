@@ -72,6 +72,8 @@ var checks = []Check{
 		Command: "sudo tcpdump -nni any 'host {{.Client}} and tcp port {{.Port}}'"},
 	{ID: "rules", What: "list the firewall rules on {{.Addr}}", Where: "host",
 		Keys: []evidence.Key{evidence.HostRule}, Command: "sudo nft list ruleset"},
+	{ID: "router-rules", What: "list the firewall rules on the router {{.Router}}", Where: "both",
+		Keys: []evidence.Key{evidence.PathRule}, Command: "sudo nft list ruleset"},
 	{ID: "service", What: "look at the state of the service on {{.Addr}}", Where: "host",
 		Keys: []evidence.Key{evidence.HostService}, Command: "systemctl status {{.Service}}"},
 	{ID: "drop-reason", What: "read the kernel's drop counters on {{.Addr}} before and after an attempt", Where: "host",

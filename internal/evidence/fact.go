@@ -89,6 +89,7 @@ const (
 	// The path and other probes.
 	HostAnswers  Key = "host.answers"
 	PathEnd      Key = "path.end"
+	PathRule     Key = "path.rule"
 	ProbeACK     Key = "probe.ack"
 	ProbeFIN     Key = "probe.fin"
 	ProbeTTL255  Key = "probe.ttl-255"
@@ -420,6 +421,7 @@ var keys = []KeyInfo{
 
 	{HostAnswers, ScopeAddress, "does the host answer anything", oneOf(Yes, No)},
 	{PathEnd, ScopeAddress, "how far do SYNs to the port get", oneOf(PathAnswered, PathNoHop, PathShort, PathLastHop, PathUnknown, PathLoop, PathOnLink, PathBlackhole)},
+	{PathRule, ScopeAddress, "what do the rules of the routers on the way do with the SYN", oneOf(RuleNone, RuleDrop, RuleReset, RuleReject)},
 	{ProbeACK, ScopeAddress, "what does a bare ACK to the port give", oneOf(ProbeRST, ProbeSilent, ProbeSilentHere)},
 	{ProbeFIN, ScopeAddress, "what does a bare FIN to the port give", oneOf(ProbeRST, ProbeSilent)},
 	{ProbeTTL255, ScopeAddress, "does a SYN with TTL 255 get an answer", oneOf(ProbeAnswered, ProbeSilent)},

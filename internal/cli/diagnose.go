@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/tcpwhy/tcpwhy/internal/cause"
+	"github.com/tcpwhy/tcpwhy/internal/diagnose"
+	"github.com/tcpwhy/tcpwhy/internal/flow"
+	"github.com/tcpwhy/tcpwhy/internal/probe"
+	"github.com/tcpwhy/tcpwhy/internal/report"
+	"github.com/tcpwhy/tcpwhy/internal/verdict"
+)
+
+// atOnce bounds the targets that are looked at at the same time.
+const atOnce = 8
+
+// diagnose does the main job for every target, and prints the answers in the
+// order of the targets.
+func (a *app) diagnose(ctx context.Context, f *flags, args []string) error {
+	opts, err := f.parse()
+	if err != nil {
+		return err
+	}
+	targets, err := flow.ParseTargets(args)
+	if err != nil {
+		return err
+	}
+	if f.write != "" {
+		if len(targets) > 1 {
+			return &usageError{"--write takes one target", "Run it once for each target, with a file each."}
+		}
+		if !probe.MayCapture() {
+			return &usageError{"--write needs CAP_NET_RAW", "Run it with sudo, or: sudo setcap cap_net_raw+ep on the program."}
+		}
+		file, err := os.OpenFile(f.write, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return &usageError{fmt.Sprintf("cannot write the packets: %v", err), "Name a file in a folder that can be written to."}
+		}
+		defer file.Close()
+		opts.Capture = file
+	}
+	if a.host.Live && !f.quiet {
+		live := report.Live(a.host.Stderr, a.host.width())
+		defer live.Done()
+		opts.Progress = live.Step
+	}
+	out := bufio.NewWriter(a.host.Stdout)
+	for i, d := range runAll(ctx, targets, opts) {
+		diagnosis := <-d
+		if i > 0 && f.output == "text" && !f.quiet {
+			fmt.Fprintln(out)
+		}
+		if err := a.print(out, diagnosis, f); err != nil {
+			return fmt.Errorf("write the answer: %w", err)
+		}
+		if err := out.Flush(); err != nil {
+			return fmt.Errorf("write the answer: %w", err)
+		}
+		a.code = worse(a.code, exitCode(diagnosis, f.expect))
+	}
+	return nil
+}
+
+// runAll starts the runs, a few at a time, and returns where each will be.
+func runAll(ctx context.Context, targets []flow.Target, opts probe.Options) []chan *verdict.Diagnosis {
+	results := make([]chan *verdict.Diagnosis, len(targets))
+	for i := range results {
+		results[i] = make(chan *verdict.Diagnosis, 1)
+	}
+	slots := make(chan struct{}, atOnce)
+	go func() {
+		for i, t := range targets {
+			slots <- struct{}{}
+			go func() {
+				results[i] <- probe.Run(ctx, t, opts)
+				<-slots
+			}()
+		}
+	}()
+	return results
+}
+
+func (a *app) print(w *bufio.Writer, d *verdict.Diagnosis, f *flags) error {
+	if f.output == "json" {
+		return report.JSON(w, d)
+	}
+	return report.Text(w, d, report.Options{
+		Width: a.host.width(), Color: a.host.color(), Unicode: a.host.unicode(),
+		Verbose: f.verbose, Quiet: f.quiet,
+		Titles: cause.Title, Predicts: diagnose.Predicts,
+	})
+}
+
+func exitCode(d *verdict.Diagnosis, expect string) int {
+	if expect == "" {
+		return report.ExitCode(d)
+	}
+	if string(d.Outcome) == expect || d.Verdict.Certainty == verdict.Certain && string(d.Verdict.Cause) == expect {
+		return exitWorks
+	}
+	return exitFails
+}
+
+// worse is the exit code that says more of two: not sure, fails, works.
+func worse(a, b int) int { return max(a, b) }

@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tcpwhy/tcpwhy/internal/cause"
+	"github.com/tcpwhy/tcpwhy/internal/probe"
+	"github.com/tcpwhy/tcpwhy/internal/verdict"
+)
+
+const long = `tcpwhy connects to each target as a program would and says why it fails: the
+cause, the proof, what was ruled out, what was not checked, and what to do.
+
+A target is host:port, host port, [v6]:port, host:service or a URL. Packets go
+to the target, the configured name servers and the routers on the way, and to
+nobody else. An ordinary user can run it; with CAP_NET_RAW it also sees the
+packets themselves and says more.`
+
+const examples = `  tcpwhy db.internal.example:5432
+  tcpwhy 192.0.2.7 ssh
+  tcpwhy https://www.example/
+  tcpwhy -o json '[2001:db8::7]:443'
+  sudo tcpwhy --write attempt.pcapng 192.0.2.7:8080
+  tcpwhy --expect refused 192.0.2.7:23`
+
+// flags of the main job.
+type flags struct {
+	source   string
+	ipv4     bool
+	ipv6     bool
+	timeout  time.Duration
+	patience time.Duration
+	output   string
+	quiet    bool
+	verbose  bool
+	write    string
+	expect   string
+	options  probe.Options
+}
+
+func (a *app) root() *cobra.Command {
+	f := &flags{}
+	cmd := &cobra.Command{
+		Use:           "tcpwhy TARGET...",
+		Short:         "Tell why a TCP connection fails",
+		Long:          long,
+		Example:       examples,
+		Version:       version(),
+		Args:          cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &usageError{"no target given", "Name what to connect to, for example: tcpwhy db.example:5432 (more: tcpwhy --help)"}
+			}
+			return a.diagnose(cmd.Context(), f, args)
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	cmd.SetVersionTemplate("tcpwhy {{.Version}}\n")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return &usageError{err.Error(), "The flags are listed by: tcpwhy --help"}
+	})
+	fl := cmd.Flags()
+	fl.SortFlags = false
+	fl.BoolVarP(&f.ipv4, "ipv4", "4", false, "use IPv4 addresses only")
+	fl.BoolVarP(&f.ipv6, "ipv6", "6", false, "use IPv6 addresses only")
+	fl.StringVar(&f.source, "source", "", "connect from `ADDR[:PORT]`")
+	fl.StringVar(&f.options.Interface, "interface", "", "connect by way of the interface `NAME`")
+	fl.DurationVar(&f.timeout, "connect-timeout", probe.DefaultConnectTimeout, "how long a connect may take")
+	fl.DurationVar(&f.patience, "patience", probe.DefaultPatience, "how long silence must last to count; more for slow paths")
+	fl.IntVar(&f.options.Count, "count", 1, "connect `N` times, for failures that come and go")
+	fl.DurationVar(&f.options.Idle, "idle", 0, "search for an idle limit on the way up to this time")
+	fl.BoolVar(&f.options.Gentle, "gentle", false, "send nothing but the connects")
+	fl.BoolVar(&f.options.DNSOverTCP, "dns-tcp", false, "ask the name servers over TCP")
+	fl.StringVar(&f.write, "write", "", "keep the packets in the pcapng `FILE` (needs CAP_NET_RAW)")
+	fl.StringVar(&f.expect, "expect", "", "exit with 0 if and only if the outcome or the cause is `WHAT`")
+	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT` of the answer: text or json (one object a line)")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print the first line of the answer only")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "print everything, with the table of causes against facts")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("expect", cobra.FixedCompletions(expectable(), cobra.ShellCompDirectiveNoFileComp))
+	cmd.AddCommand(a.explain())
+	return cmd
+}
+
+// parse checks the flags and makes options of them.
+func (f *flags) parse() (probe.Options, error) {
+	o := f.options
+	o.ConnectTimeout, o.Patience = f.timeout, f.patience
+	bad := func(problem, hint string) (probe.Options, error) { return o, &usageError{problem, hint} }
+	switch {
+	case f.ipv4 && f.ipv6:
+		return bad("-4 and -6 exclude each other", "Leave both out to try every address.")
+	case f.ipv4:
+		o.Family = probe.IPv4
+	case f.ipv6:
+		o.Family = probe.IPv6
+	}
+	if f.quiet && f.verbose {
+		return bad("-q and -v exclude each other", "Choose one of them.")
+	}
+	if f.output != "text" && f.output != "json" {
+		return bad(fmt.Sprintf("unknown output format %q", f.output), "Formats are: text, json.")
+	}
+	if f.timeout <= 0 || f.timeout > time.Hour {
+		return bad("--connect-timeout must be more than 0 and at most 1h", "For example: --connect-timeout 5s")
+	}
+	if f.patience <= 0 || f.patience > time.Minute {
+		return bad("--patience must be more than 0 and at most 1m", "For example: --patience 2s")
+	}
+	if o.Idle < 0 || o.Idle > 24*time.Hour {
+		return bad("--idle must be between 0 and 24h", "For example: --idle 90s")
+	}
+	if o.Count < 1 || o.Count > 1000 {
+		return bad("--count must be between 1 and 1000", "For example: --count 20")
+	}
+	if f.expect != "" && !expects(f.expect) {
+		return bad(fmt.Sprintf("--expect %q is neither an outcome nor a cause", f.expect), "Outcomes are: "+strings.Join(outcomes(), ", ")+". Causes are listed by: tcpwhy explain")
+	}
+	if f.source != "" {
+		var err error
+		if o.Source, o.SourcePort, err = source(f.source); err != nil {
+			return bad(err.Error(), "Give an address of this host, for example --source 192.0.2.2 or --source '[2001:db8::2]:40000'")
+		}
+	}
+	return o, nil
+}
+
+// source reads ADDR, ADDR:PORT or [V6]:PORT.
+func source(s string) (netip.Addr, uint16, error) {
+	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return a.Unmap(), 0, nil
+	}
+	ap, err := netip.ParseAddrPort(s)
+	if err != nil || ap.Port() == 0 {
+		return netip.Addr{}, 0, fmt.Errorf("--source %s is no address with or without a port", strconv.QuoteToASCII(s))
+	}
+	return ap.Addr().Unmap(), ap.Port(), nil
+}
+
+func outcomes() []string {
+	var out []string
+	for _, o := range []verdict.Outcome{verdict.Open, verdict.Refused, verdict.Timeout, verdict.Unreachable,
+		verdict.Reset, verdict.LocalError, verdict.NameError, verdict.Degraded} {
+		out = append(out, string(o))
+	}
+	return out
+}
+
+func expectable() []string {
+	out := outcomes()
+	for _, c := range cause.All() {
+		out = append(out, string(c.ID))
+	}
+	return out
+}
+
+func expects(s string) bool {
+	for _, e := range expectable() {
+		if e == s {
+			return true
+		}
+	}
+	return false
+}
+
+// version is the module's version as the toolchain recorded it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,270 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tcpwhy/tcpwhy/internal/collect/connect"
+	"github.com/tcpwhy/tcpwhy/internal/collect/control"
+	"github.com/tcpwhy/tcpwhy/internal/collect/listener"
+	"github.com/tcpwhy/tcpwhy/internal/collect/packets"
+	"github.com/tcpwhy/tcpwhy/internal/collect/path"
+	"github.com/tcpwhy/tcpwhy/internal/diagnose"
+	"github.com/tcpwhy/tcpwhy/internal/evidence"
+	"github.com/tcpwhy/tcpwhy/internal/flow"
+)
+
+// budget is the most packets that control probes may send to an address,
+// beyond the connects and the path traces.
+const budget = 8
+
+// closedPort is a port that is surely closed: assigned once to a mail protocol
+// that nobody ran, and below those that programs pick for themselves.
+const closedPort = 61
+
+// investigate makes the checks that can split what is left, round by round. It
+// says whether anything answers for the host.
+func (r *run) investigate(ctx context.Context, a *evidence.Address, capture *packets.Capture) bool {
+	return r.investigateUntil(ctx, a, capture, nil)
+}
+
+// investigateUntil does the same and ends early when done is closed.
+func (r *run) investigateUntil(ctx context.Context, a *evidence.Address, capture *packets.Capture, done <-chan struct{}) bool {
+	inv := &investigation{run: r, a: a, left: budget}
+	for ctx.Err() == nil && !r.opts.Gentle {
+		if capture != nil {
+			a.Packets = capture.Snapshot()
+		}
+		d := diagnose.Differ(evidence.ScopeAddress, diagnose.ObserveAddress(r.set, a))
+		plan := d.Plan(inv.done, r.netRaw, inv.left)
+		if len(plan) == 0 {
+			break
+		}
+		inv.round(ctx, plan)
+		select {
+		case <-done:
+			return true
+		default:
+		}
+	}
+	inv.confirm(ctx)
+	return inv.alive()
+}
+
+// investigation is the state of the checks about one address.
+type investigation struct {
+	*run
+	a    *evidence.Address
+	done []diagnose.CheckID
+	left int // packets of the budget
+	mu   sync.Mutex
+}
+
+// round makes the checks of a plan at the same time.
+func (v *investigation) round(ctx context.Context, plan []diagnose.Check) {
+	var wg sync.WaitGroup
+	for _, c := range plan {
+		v.done = append(v.done, c.ID)
+		v.left -= c.Packets
+		v.opts.Progress(c.What)
+		wg.Go(func() { v.check(ctx, c) })
+	}
+	wg.Wait()
+}
+
+func (v *investigation) check(ctx context.Context, c diagnose.Check) {
+	switch c.ID {
+	case diagnose.CheckPath:
+		v.trace(ctx, v.a.Addr.Port(), func(p *evidence.Path) { v.a.Path = p })
+	case diagnose.CheckOtherPort:
+		port := uint16(closedPort)
+		if v.a.Addr.Port() == port {
+			port++
+		}
+		v.trace(ctx, port, func(p *evidence.Path) { v.a.OtherPath = p })
+	case diagnose.CheckEcho:
+		v.echo(ctx)
+	case diagnose.CheckTTL255:
+		v.ttl255(ctx)
+	case diagnose.CheckACK:
+		v.raw(ctx, v.a.Addr.Port(), evidence.ControlACK, (*control.Prober).ACK, control.Options{})
+		v.raw(ctx, closedPort, evidence.ControlACK, (*control.Prober).ACK, control.Options{})
+	case diagnose.CheckFIN:
+		v.raw(ctx, v.a.Addr.Port(), evidence.ControlFIN, (*control.Prober).FIN, control.Options{})
+	case diagnose.CheckECN:
+		v.raw(ctx, v.a.Addr.Port(), evidence.ControlECN, (*control.Prober).SYN, control.Options{ECN: true})
+		v.raw(ctx, v.a.Addr.Port(), evidence.ControlPlain, (*control.Prober).SYN, control.Options{})
+	}
+}
+
+func (v *investigation) trace(ctx context.Context, port uint16, keep func(*evidence.Path)) {
+	p, err := path.Trace(ctx, v.env, netip.AddrPortFrom(v.a.Addr.Addr(), port), path.Options{Timeout: v.opts.Patience})
+	if err != nil && ctx.Err() == nil {
+		v.miss("path", err, "", evidence.PathEnd)
+	}
+	if len(p.Hops) > 0 {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		keep(&p)
+	}
+}
+
+// confirm asks once more for a hop that is silent to this port and not to
+// another one: routers limit the rate of their ICMP errors, and a cause must
+// not be read out of that.
+func (v *investigation) confirm(ctx context.Context) {
+	p, other := v.a.Path, v.a.OtherPath
+	if p == nil || other == nil || ctx.Err() != nil {
+		return
+	}
+	last, far := deepest(p), deepest(other)
+	if last >= far {
+		return
+	}
+	again, err := path.Trace(ctx, v.env, v.a.Addr, path.Options{MaxTTL: far, Timeout: v.opts.Patience / 2})
+	if err != nil {
+		return
+	}
+	for _, h := range again.Hops {
+		i := slices.IndexFunc(p.Hops, func(o evidence.Hop) bool { return o.TTL == h.TTL })
+		switch {
+		case i < 0:
+			p.Hops = append(p.Hops, h)
+		case p.Hops[i].Kind == "silent" || p.Hops[i].Kind == "":
+			h.Tries += max(1, p.Hops[i].Tries)
+			p.Hops[i] = h
+		}
+	}
+	slices.SortFunc(p.Hops, func(a, b evidence.Hop) int { return a.TTL - b.TTL })
+	if p.AnswerTTL == 0 {
+		p.AnswerTTL, p.Answer = again.AnswerTTL, again.Answer
+	}
+}
+
+func deepest(p *evidence.Path) int {
+	n := 0
+	for _, h := range p.Hops {
+		if h.Kind == "time-exceeded" {
+			n = max(n, h.TTL)
+		}
+	}
+	return n
+}
+
+func (v *investigation) echo(ctx context.Context) {
+	c, err := control.Echo(ctx, v.env, v.a.Addr.Addr(), v.opts.Patience)
+	if err != nil {
+		how := ""
+		if p := (*control.PermissionError)(nil); errors.As(err, &p) {
+			err, how = errors.New("not permitted to this user"), p.How
+		}
+		v.miss("ICMP echo", err, how, evidence.HostAnswers)
+		return
+	}
+	v.add(c)
+}
+
+// ttl255 connects with TTL 255, which RFC 5082 (GTSM) asks of a neighbour.
+func (v *investigation) ttl255(ctx context.Context) {
+	env := v.env
+	env.SourcePort = 0
+	t, conn := connect.Attempt(ctx, env, v.a.Addr, v.opts.Patience, connect.Options{TTL: 255})
+	if conn != nil {
+		conn.Close()
+	}
+	c := evidence.Control{Kind: evidence.ControlTTL255, Port: v.a.Addr.Port(), At: t.At, Took: t.Took, Sent: 1, Answer: "silent"}
+	switch {
+	case t.Connected:
+		c.Answer = "syn-ack"
+	case t.Syscall != "":
+		c.Answer, c.Errno = "not-sent", t.Errno
+	case t.Errno == "ECONNREFUSED":
+		c.Answer = "rst"
+	case len(t.ICMP) > 0:
+		c.Answer, c.From, c.Type, c.Code = "icmp", t.ICMP[0].From, t.ICMP[0].Type, t.ICMP[0].Code
+	}
+	v.add(c)
+}
+
+func (v *investigation) raw(ctx context.Context, port uint16, kind string,
+	send func(*control.Prober, context.Context, control.Options) (evidence.Control, error), o control.Options) {
+	p, err := control.NewProber(v.env, netip.AddrPortFrom(v.a.Addr.Addr(), port))
+	if err != nil {
+		v.miss("raw probes", err, "")
+		return
+	}
+	defer p.Close()
+	o.Wait = v.opts.Patience / 2
+	c, err := send(p, ctx, o)
+	if err != nil {
+		v.miss("bare "+kind, err, "")
+		return
+	}
+	c.Port = port
+	v.add(c)
+}
+
+func (v *investigation) add(c evidence.Control) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.a.Controls = append(v.a.Controls, c)
+}
+
+func (v *investigation) miss(check string, err error, how string, keys ...evidence.Key) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	notChecked(v.a, check, err, how, keys...)
+}
+
+// alive says whether anything answers for the host.
+func (v *investigation) alive() bool {
+	if p := v.a.OtherPath; p != nil && (p.Answer == "rst" || p.Answer == "syn-ack") {
+		return true
+	}
+	return slices.ContainsFunc(v.a.Controls, func(c evidence.Control) bool {
+		return c.Answer == "echo-reply" || c.Answer == "rst" || c.Answer == "syn-ack"
+	}) || here(v.a)
+}
+
+// redial opens one more connection for the checks of a session.
+func (r *run) redial(ctx context.Context, addr netip.AddrPort, mss int) (*net.TCPConn, error) {
+	env := r.env
+	env.SourcePort = 0
+	t, conn := connect.Attempt(ctx, env, addr, r.opts.ConnectTimeout, connect.Options{MSS: mss})
+	if conn == nil {
+		return nil, errors.New("connect: " + t.Errno)
+	}
+	return conn, nil
+}
+
+// watchQueue says, at the end of a session with a server on this host, whether
+// the connection was ever taken out of the accept queue.
+func (r *run) watchQueue(done <-chan struct{}, a *evidence.Address, tuple flow.Tuple) *bool {
+	var last *bool
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return last
+		case <-tick.C:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		q, err := listener.Queued(ctx, r.env, tuple)
+		cancel()
+		if err != nil {
+			return last
+		}
+		if q != nil {
+			last = q
+		}
+		if last != nil && !*last {
+			return last
+		}
+	}
+}
