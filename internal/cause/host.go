@@ -11,11 +11,11 @@ func hostCauses() []Cause {
 	return []Cause{
 		{ID: "host-down", Stage: StageHost, Title: "nobody has the address", Prior: 16,
 			Ways: ways(
-				with(rejected(is(FromRouter), is(ICMPHost)), remote(), P{HostAnswers: is(No), HostSYN: is(No)}),
-				with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent), HostSYN: is(No), PathRule: is(RuleNone)}),
+				with(rejected(is(FromRouter), is(ICMPHost)), remote(), P{HostAnswers: is(No), HostSYN: is(No), HostUp: is(No)}),
+				with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent), HostSYN: is(No), HostUp: is(No), PathRule: is(RuleNone)}),
 				with(leaves(), remote(), P{RouteTo: is(NextHopTarget), NeighState: is(NeighFailed), HostAnswers: is(No), SynLeft: is(No),
 					Connect: is(ConnHostUnreach, ConnTimeout), Answer: is(AnswerNone, AnswerICMP), ICMPFrom: is(FromHere), ICMPCode: is(ICMPHost),
-					PathEnd: is(PathNoHop, PathOnLink), ConnectRepeat: is(RepeatSteady), ProbeLoss: is(LossAll), HostSYN: is(No)}),
+					PathEnd: is(PathNoHop, PathOnLink), ConnectRepeat: is(RepeatSteady), ProbeLoss: is(LossAll), HostSYN: is(No), HostUp: is(No)}),
 			)},
 		{ID: "host-firewall-drop", Stage: StageHost, Title: "the host's input rules drop the SYN", Prior: 20,
 			Ways: ways(with(silent(), beyondRouters(), P{

@@ -7,6 +7,7 @@ func localCauses() []Cause {
 	// this host's own ICMP host unreachable.
 	unresolved := func(next Value) []P {
 		base := with(leaves(), remote(), P{
+			HostUp:  is(Yes),
 			RouteTo: is(next), NeighState: is(NeighFailed), HostAnswers: is(No), SynLeft: is(No),
 			PathEnd: is(PathNoHop, PathOnLink), ProbeLoss: is(LossAll), ConnectRepeat: is(RepeatSteady),
 		})

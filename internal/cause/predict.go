@@ -76,6 +76,11 @@ func opens() P {
 	})
 }
 
+// anyProbe: single probes get through or not, as it happens.
+func anyProbe() P {
+	return P{ProbeTTL255: is(ProbeSilent, ProbeAnswered), ProbeECN: is(NotAsked, ECNPasses, ECNBlocked)}
+}
+
 // remote: the target is another machine.
 func remote() P { return P{TargetHere: is(No)} }
 

@@ -13,9 +13,9 @@ func sessionCauses() []Cause {
 	}
 	return []Cause{
 		{ID: "reset-on-accept", Stage: StageSession, Title: "the connection is accepted and reset at once", Prior: 5,
-			Ways: session(P{SessionEnd: is(EndRST), SessionReply: is(ReplyNothing, NotAsked)})},
+			Ways: session(P{SessionEnd: is(EndRST, EndRSTAfter), SessionReply: is(ReplyNothing, NotAsked)})},
 		{ID: "closed-on-accept", Stage: StageSession, Title: "the connection is accepted and closed without a byte", Prior: 5,
-			Ways: session(P{SessionEnd: is(EndFIN), SessionReply: is(ReplyNothing, NotAsked)})},
+			Ways: session(P{SessionEnd: is(EndFIN, EndFINAfter), SessionReply: is(ReplyNothing, NotAsked)})},
 		{ID: "never-accepted", Stage: StageSession, Title: "the kernel completed the handshake, the application never took the connection", Prior: 2, Ways: mute(No),
 			Weights: []Weight{{SessionReply, NotAsked, 0.02}}},
 		{ID: "application-silent", Stage: StageSession, Title: "the application accepted and does not answer", Prior: 5, Ways: mute(Yes),
@@ -23,15 +23,23 @@ func sessionCauses() []Cause {
 		{ID: "receiver-stalled", Stage: StageSession, Title: "the application stopped reading: its window is zero", Prior: 1,
 			Ways: session(P{SessionWindow: is(WindowZero), SessionReply: is(ReplyNothing, NotAsked), SessionLarge: is(LargePasses, LargeStalls, LargeDead, NotAsked)})},
 		{ID: "tls-failed", Stage: StageSession, Title: "the TLS handshake fails", Prior: 5,
-			Ways: session(P{SessionReply: is(ReplyTLSError), SessionEnd: is(EndNone, EndFIN, EndRST)})},
+			Ways: ways(
+				with(opens(), P{SessionReply: is(ReplyTLSError), SessionEnd: is(EndNone, EndFINAfter, EndRSTAfter)}),
+				// Some servers end the connection without the alert that would say why.
+				with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter, EndRSTAfter)}),
+			)},
 		{ID: "wrong-protocol", Stage: StageSession, Title: "another protocol answers", Prior: 4,
-			Ways: session(P{SessionReply: is(ReplyOther), SessionEnd: is(EndNone, EndFIN, EndRST)})},
+			Ways: ways(
+				with(opens(), P{SessionReply: is(ReplyOther), SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}),
+				// A server that cannot read our hello may just hang up.
+				with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter, EndRSTAfter)}),
+			)},
 		{ID: "http-gateway-error", Stage: StageSession, Title: "a proxy answers with a gateway error", Prior: 4,
-			Ways: session(P{SessionReply: is(ReplyGateway), SessionEnd: is(EndNone, EndFIN)})},
+			Ways: session(P{SessionReply: is(ReplyGateway), SessionEnd: is(EndNone, EndFINAfter, EndRSTAfter)})},
 		{ID: "idle-dropped", Stage: StageSession, Title: "an idle connection is silently forgotten on the way", Prior: 1,
 			Ways: session(P{SessionIdle: is(IdleDies)})},
 		{ID: "reset-mid-stream", Stage: StageSession, Title: "the connection is reset after data", Prior: 2,
-			Ways: session(P{SessionReply: is(ReplyCut), SessionEnd: is(EndRST)})},
+			Ways: session(P{SessionReply: is(ReplyCut), SessionEnd: is(EndRST, EndRSTAfter)})},
 		{ID: "timeout-too-short", Stage: StageSession, Title: "the answer comes after the caller's timeout", Prior: 2,
 			Ways: ways(
 				with(opens(), P{ConnectInTime: is(No), ProbeLoss: is(LossNone, LossSome)}),
@@ -43,5 +51,7 @@ func sessionCauses() []Cause {
 func works() Cause {
 	return Cause{ID: verdict.None, Stage: StageNone, Title: "it works", Prior: 100,
 		Ways: ways(with(opens(), P{SessionReply: is(ReplyExpected, NotAsked), SessionAcked: is(Yes),
-			HostAccepted: is(Yes, No), HostSockets: is(SocketsServe)}))}
+			// A single SYN may be lost, or wait for an address resolution.
+			ProbeLoss: is(LossNone, LossSome), HostAccepted: is(Yes, No), HostSockets: is(SocketsServe)})),
+		Weights: []Weight{{ProbeLoss, LossSome, 0.01}}}
 }

@@ -118,6 +118,11 @@ func (d *Differential) known(k evidence.Key) bool {
 	return slices.ContainsFunc(d.facts, func(f evidence.Fact) bool { return f.Key == k })
 }
 
+// is says whether a fact has the value.
+func (d *Differential) is(k evidence.Key, v evidence.Value) bool {
+	return slices.ContainsFunc(d.facts, func(f evidence.Fact) bool { return f.Key == k && f.Value == v })
+}
+
 // because picks the facts that carry the verdict for a cause, in the order in
 // which they were seen: of those it predicts, one after the other the fact that
 // contradicts most of what the facts before it leave standing.

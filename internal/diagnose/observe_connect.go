@@ -103,21 +103,25 @@ func (o *observer) repeats(v *view) {
 	p := v.a.Path
 	pathAnswers := p != nil && p.AnswerTTL > 0
 	sent, lost := v.synsSent()
-	mixed := open > 0 && failed > 0 || v.kind == evidence.AnswerNone && pathAnswers || v.differ()
+	tried, agree := v.sourcesAgree()
+	mixed := open > 0 && failed > 0 || pathAnswers && evidence.Value(p.Answer) != v.kind || v.differ() || !agree
 	switch {
 	case mixed:
 		o.add(evidence.ConnectRepeat, evidence.RepeatMixed, "connect", m.At, "attempts to the same port fare differently: of %s, %d connected", plural(open+failed, "connect", "connects"), open)
 	case v.kind == evidence.AnswerNone && lost >= manySYNs:
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, "path", m.At, "%d SYNs from different source ports fared alike", lost)
-	case v.kind != evidence.AnswerNone && (open+failed > 1 || pathAnswers):
+	case v.kind != evidence.AnswerNone && (open+failed > 1 || pathAnswers || tried):
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, "connect", m.At, "repeated SYNs got the same answer")
 	case v.kind == evidence.AnswerSYNACK:
 		o.add(evidence.ConnectRepeat, evidence.NotAsked, "connect", m.At, "the first attempt worked; it was not repeated")
 	}
-	if v.kind == evidence.AnswerSYNACK && !mixed {
+	if tried {
+		o.sourcePorts(v)
+	} else if v.kind == evidence.AnswerSYNACK && !mixed && lost == 0 {
 		o.add(evidence.ProbeSources, evidence.NotAsked, "connect", m.At, "other source ports were not tried")
 	}
 	switch {
+	case v.kind == evidence.AnswerICMP:
 	case sent > 0 && lost == sent && lost >= manySYNs:
 		o.add(evidence.ProbeLoss, evidence.LossAll, "path", m.At, "all of %d SYNs went unanswered: chance loss does not do that", lost)
 	case mixed && lost > 0, lost > 0 && lost < sent, v.kind == evidence.AnswerNone && pathAnswers:
@@ -125,6 +129,51 @@ func (o *observer) repeats(v *view) {
 	case lost == 0 && sent > 0:
 		o.add(evidence.ProbeLoss, evidence.LossNone, "connect", m.At, "no SYN had to be sent twice")
 	}
+}
+
+// sourcesAgree says whether SYNs from other source ports were tried, and
+// whether all fared as the attempt did.
+func (v *view) sourcesAgree() (tried, agree bool) {
+	agree = true
+	want := string(v.kind)
+	if v.kind == evidence.AnswerNone {
+		want = "silent"
+	}
+	for _, answers := range v.sources() {
+		for _, a := range answers {
+			tried = true
+			agree = agree && a == want
+		}
+	}
+	return tried, agree
+}
+
+// sourcePorts: does the outcome stick to the source port, as where parallel
+// paths are chosen by a hash of it, or does it come and go?
+func (o *observer) sourcePorts(v *view) {
+	var always, never, both int
+	for _, answers := range v.sources() {
+		silent := 0
+		for _, a := range answers {
+			if a == "silent" {
+				silent++
+			}
+		}
+		switch {
+		case len(answers) < 2:
+		case silent == 0:
+			always++
+		case silent == len(answers):
+			never++
+		default:
+			both++
+		}
+	}
+	if always > 0 && never > 0 && both == 0 {
+		o.add(evidence.ProbeSources, evidence.SourcesDiffer, "control", v.main.At, "SYNs from one source port are always answered, from another one never")
+		return
+	}
+	o.add(evidence.ProbeSources, evidence.SourcesSame, "control", v.main.At, "the outcome does not stick to the source port")
 }
 
 // differ says that failed attempts failed in different ways.

@@ -26,7 +26,7 @@ func (o *observer) probes(v *view) {
 			does = "accepts too"
 		}
 		o.add(evidence.EveryPort, yesNo(open), "path", b.At, "port %d, which hardly anybody uses, %s", b.Port, does)
-	} else if v.kind == evidence.AnswerSYNACK {
+	} else if s := v.a.Session; v.kind == evidence.AnswerSYNACK && (s == nil || s.Received > 0) {
 		o.add(evidence.EveryPort, evidence.NotAsked, "connect", v.main.At, "no other port was tried")
 	}
 	o.owners(v)
@@ -134,7 +134,7 @@ func (o *observer) owners(v *view) {
 		o.add(evidence.NeighOwners, evidence.OwnersSeveral, "packets", 0, "%d machines claim %v", len(macs), v.addr())
 	case len(macs) == 1:
 		o.add(evidence.NeighOwners, evidence.OwnersOne, "packets", 0, "one machine claims %v", v.addr())
-	case v.kind == evidence.AnswerSYNACK:
+	case v.kind == evidence.AnswerSYNACK && v.main.Retransmits == 0:
 		o.add(evidence.NeighOwners, evidence.NotAsked, "connect", 0, "nothing gave reason to look for a second owner of the address")
 	}
 }

@@ -14,12 +14,19 @@ func (o *observer) session(v *view) {
 	}
 	switch s.End {
 	case "rst":
-		o.add(evidence.SessionEnd, evidence.EndRST, "session", s.At+s.EndAt, "the peer reset the connection %s after the handshake", ms(s.EndAt))
-	case "fin":
-		if s.Received == 0 {
-			o.add(evidence.SessionEnd, evidence.EndFIN, "session", s.At+s.EndAt, "the peer closed the connection %s after the handshake, without a byte", ms(s.EndAt))
+		if s.Hello == "" {
+			o.add(evidence.SessionEnd, evidence.EndRST, "session", s.At+s.EndAt, "the peer reset the connection %s after the handshake", ms(s.EndAt))
 		} else {
+			o.add(evidence.SessionEnd, evidence.EndRSTAfter, "session", s.At+s.EndAt, "the peer reset the connection once it had our %s", s.Hello)
+		}
+	case "fin":
+		switch {
+		case s.Received > 0:
 			o.add(evidence.SessionEnd, evidence.EndNone, "session", s.At+s.EndAt, "the peer answered before it closed the connection")
+		case s.Hello == "":
+			o.add(evidence.SessionEnd, evidence.EndFIN, "session", s.At+s.EndAt, "the peer closed the connection %s after the handshake, without a byte", ms(s.EndAt))
+		default:
+			o.add(evidence.SessionEnd, evidence.EndFINAfter, "session", s.At+s.EndAt, "the peer closed the connection without a byte once it had our %s", s.Hello)
 		}
 	default:
 		o.add(evidence.SessionEnd, evidence.EndNone, "session", s.At, "the peer kept the connection open")

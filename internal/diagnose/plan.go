@@ -42,6 +42,8 @@ type Check struct {
 	Packets int
 	// Silent means that it is made only while nothing has answered the SYN.
 	Silent bool
+	// Mixed says that it is made only where SYNs to the port fared differently.
+	Mixed bool
 	// Command for a person; placeholders as in package manual.
 	Command string
 }
@@ -61,12 +63,16 @@ var checks = []Check{
 		Keys: []evidence.Key{evidence.ProbeTTL255}},
 	{ID: CheckECN, What: "send a SYN without ECN", Auto: true, Raw: true, Packets: 2, Silent: true, Where: "client",
 		Keys: []evidence.Key{evidence.ProbeECN}},
+	{ID: CheckSources, What: "connect from other source ports, twice from each", Auto: true, Packets: 8, Mixed: true, Where: "client",
+		Keys: []evidence.Key{evidence.ProbeSources, evidence.ConnectRepeat, evidence.ProbeLoss}},
 
 	{ID: "packets-sudo", What: "run it with the packets in view", Where: "client",
 		Keys:    []evidence.Key{evidence.SynLeft, evidence.AnswerFrom, evidence.AnswerVia, evidence.ICMPQuote, evidence.ProbeACK, evidence.ProbeFIN, evidence.SessionTTL},
 		Command: "sudo tcpwhy {{.Host}}:{{.Port}}"},
 	{ID: "sockets", What: "list the listening sockets on {{.Addr}}", Where: "host",
 		Keys: []evidence.Key{evidence.HostSockets, evidence.HostQueue}, Command: "ss -ltnp 'sport = :{{.Port}}'"},
+	{ID: "console", What: "see on the console of {{.Addr}} whether it is up and has the address", Where: "host",
+		Keys: []evidence.Key{evidence.HostUp}, Command: "ip addr"},
 	{ID: "syn-arrives", What: "see on {{.Addr}} whether the SYN arrives and a SYN-ACK leaves", Where: "host",
 		Keys:    []evidence.Key{evidence.HostSYN, evidence.HostSYNACK},
 		Command: "sudo tcpdump -nni any 'host {{.Client}} and tcp port {{.Port}}'"},
@@ -145,10 +151,10 @@ func (d *Differential) Plan(done []CheckID, raw bool, budget int) []Check {
 		c    Check
 		gain float64
 	}
-	silent := slices.ContainsFunc(d.facts, func(f evidence.Fact) bool { return f.Key == evidence.Answer && f.Value == evidence.AnswerNone })
+	silent, mixed := d.is(evidence.Answer, evidence.AnswerNone), d.is(evidence.ProbeLoss, evidence.LossSome) || d.is(evidence.ConnectRepeat, evidence.RepeatMixed)
 	var list []scored
 	for _, c := range checks {
-		if !c.Auto || slices.Contains(done, c.ID) || c.Raw && !raw || c.Silent && !silent {
+		if !c.Auto || slices.Contains(done, c.ID) || c.Raw && !raw || c.Silent && !silent || c.Mixed && !mixed {
 			continue
 		}
 		if g := d.gain(&c); g > worth {

@@ -167,6 +167,17 @@ func hopAt(p *evidence.Path, ttl int) (h evidence.Hop, ok bool) {
 	return evidence.Hop{}, false
 }
 
+// sources is what the sources probe got: by source port, the answers in order.
+func (v *view) sources() map[uint16][]string {
+	by := map[uint16][]string{}
+	for i := range v.a.Controls {
+		if c := &v.a.Controls[i]; c.Kind == evidence.ControlSourcePort && c.Answer != "not-sent" {
+			by[c.SourcePort] = append(by[c.SourcePort], c.Answer)
+		}
+	}
+	return by
+}
+
 // synsSent counts the SYNs to the port that had the default TTL or were above
 // the last router that answered, and how many of them got no answer.
 func (v *view) synsSent() (sent, lost int) {
@@ -179,6 +190,14 @@ func (v *view) synsSent() (sent, lost int) {
 		lost += t.Retransmits
 		if t.Pending || t.Errno == "ETIMEDOUT" {
 			lost++
+		}
+	}
+	for _, answers := range v.sources() {
+		for _, a := range answers {
+			sent++
+			if a == "silent" {
+				lost++
+			}
 		}
 	}
 	if p := v.a.Path; p != nil && p.AnswerTTL == 0 {

@@ -119,6 +119,7 @@ const (
 	HostSYN      Key = "host.syn-arrives"
 	HostSYNACK   Key = "host.syn-ack-leaves"
 	TargetHere   Key = "host.is-here"
+	HostUp       Key = "host.up"
 )
 
 // Answers shared by several keys.
@@ -317,9 +318,12 @@ const (
 
 // Session answers.
 const (
-	EndNone       Value = "none"
-	EndRST        Value = "rst"
-	EndFIN        Value = "fin"
+	EndNone Value = "none"
+	EndRST  Value = "rst"
+	EndFIN  Value = "fin"
+	// The peer ended it only once it had our hello, which may be why.
+	EndRSTAfter   Value = "rst-after-hello"
+	EndFINAfter   Value = "fin-after-hello"
 	ReplyExpected Value = "expected"
 	ReplyOther    Value = "other-protocol"
 	ReplyNothing  Value = "nothing"
@@ -430,7 +434,7 @@ var keys = []KeyInfo{
 	{ProbeLoss, ScopeAddress, "what share of SYNs is lost", oneOf(LossNone, LossSome, LossAll)},
 	{EveryPort, ScopeAddress, "does an unlikely port open too", oneOf(Yes, No, NotAsked)},
 
-	{SessionEnd, ScopeAddress, "did the peer end the connection at once", oneOf(EndNone, EndRST, EndFIN)},
+	{SessionEnd, ScopeAddress, "did the peer end the connection at once", oneOf(EndNone, EndRST, EndFIN, EndRSTAfter, EndFINAfter)},
 	{SessionReply, ScopeAddress, "what did the application reply", oneOf(ReplyExpected, ReplyOther, ReplyNothing, ReplyTLSError, ReplyGateway, ReplyCut, NotAsked)},
 	{SessionAcked, ScopeAddress, "did the peer's TCP acknowledge our data", oneOf(Yes, No)},
 	{SessionWindow, ScopeAddress, "does the peer keep its window open", oneOf(WindowOpen, WindowZero)},
@@ -439,6 +443,7 @@ var keys = []KeyInfo{
 	{SessionTTL, ScopeAddress, "how far away is who ended the connection, compared with who opened it", distances},
 
 	{TargetHere, ScopeAddress, "is the target this very host", oneOf(Yes, No)},
+	{HostUp, ScopeAddress, "is a host with the address up, seen from its console", oneOf(Yes, No)},
 	{HostSockets, ScopeAddress, "which sockets of the host listen on the port", oneOf(SocketsServe, SocketsLoopback, SocketsElsewhere, SocketsNone)},
 	{HostQueue, ScopeAddress, "has the accept queue room", oneOf(Free, Full)},
 	{HostSYNQueue, ScopeAddress, "has the SYN queue room", oneOf(Free, Full)},

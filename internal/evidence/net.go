@@ -139,11 +139,13 @@ type Capture struct {
 // Control is one control probe and its answer.
 type Control struct {
 	// Kind is one of the Control… constants.
-	Kind string        `json:"kind"`
-	Port uint16        `json:"port,omitempty"` // destination port, if TCP
-	At   time.Duration `json:"at"`
-	Took time.Duration `json:"took,omitempty"`
-	Sent int           `json:"sent"` // packets sent
+	Kind string `json:"kind"`
+	Port uint16 `json:"port,omitempty"` // destination port, if TCP
+	// SourcePort is our port, where the probe is about it.
+	SourcePort uint16        `json:"source_port,omitempty"`
+	At         time.Duration `json:"at"`
+	Took       time.Duration `json:"took,omitempty"`
+	Sent       int           `json:"sent"` // packets sent
 	// Answer is "rst", "syn-ack", "icmp", "echo-reply", "silent", or
 	// "not-sent" with Errno when our own host refused to send.
 	Answer string     `json:"answer"`

@@ -77,6 +77,7 @@ func (r *run) conclude(ctx context.Context, a *evidence.Address, running *connec
 		conn.Close()
 	case conn != nil:
 		r.session(ctx, a, conn)
+		r.investigate(ctx, a, capture)
 	default:
 		r.look(a)
 		if deep {
@@ -141,7 +142,7 @@ func (r *run) session(ctx context.Context, a *evidence.Address, conn *net.TCPCon
 	}
 	t := r.set.Target
 	s := session.Probe(ctx, r.env, conn, session.Options{
-		Scheme: t.Scheme, Host: t.Host, Port: t.Port, Idle: r.opts.Idle, MTU: false,
+		Scheme: t.Scheme, Host: t.Host, Port: t.Port, Idle: r.opts.Idle, MTU: !here(a),
 		Redial: func(ctx context.Context, mss int) (*net.TCPConn, error) { return r.redial(ctx, a.Addr, mss) },
 	})
 	close(done)

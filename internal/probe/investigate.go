@@ -91,6 +91,8 @@ func (v *investigation) check(ctx context.Context, c diagnose.Check) {
 		v.echo(ctx)
 	case diagnose.CheckTTL255:
 		v.ttl255(ctx)
+	case diagnose.CheckSources:
+		v.sources(ctx)
 	case diagnose.CheckACK:
 		v.raw(ctx, v.a.Addr.Port(), evidence.ControlACK, (*control.Prober).ACK, control.Options{})
 		v.raw(ctx, closedPort, evidence.ControlACK, (*control.Prober).ACK, control.Options{})
@@ -103,7 +105,7 @@ func (v *investigation) check(ctx context.Context, c diagnose.Check) {
 }
 
 func (v *investigation) trace(ctx context.Context, port uint16, keep func(*evidence.Path)) {
-	p, err := path.Trace(ctx, v.env, netip.AddrPortFrom(v.a.Addr.Addr(), port), path.Options{Timeout: v.opts.Patience})
+	p, err := path.Trace(ctx, v.env, netip.AddrPortFrom(v.a.Addr.Addr(), port), path.Options{Timeout: v.wait()})
 	if err != nil && ctx.Err() == nil {
 		v.miss("path", err, "", evidence.PathEnd)
 	}
@@ -112,6 +114,15 @@ func (v *investigation) trace(ctx context.Context, port uint16, keep func(*evide
 		defer v.mu.Unlock()
 		keep(&p)
 	}
+}
+
+// wait is how long the answers to a trace may take: the round trip tells, once
+// it is known.
+func (v *investigation) wait() time.Duration {
+	if n := len(v.a.Attempts); n > 0 && v.a.Attempts[n-1].RTT > 0 {
+		return min(v.opts.Patience, max(10*v.a.Attempts[n-1].RTT, 30*time.Millisecond))
+	}
+	return v.opts.Patience
 }
 
 // confirm asks once more for a hop that is silent to this port and not to
@@ -189,6 +200,52 @@ func (v *investigation) ttl255(ctx context.Context) {
 		c.Answer, c.From, c.Type, c.Code = "icmp", t.ICMP[0].From, t.ICMP[0].Type, t.ICMP[0].Code
 	}
 	v.add(c)
+}
+
+// sources connects from other source ports, and again from one that was
+// answered and one that was not, to see whether the outcome sticks to the port.
+func (v *investigation) sources(ctx context.Context) {
+	var answered, silent uint16
+	for range 4 {
+		port, ok := v.from(ctx, 0)
+		if ok {
+			answered = port
+		} else if port != 0 {
+			silent = port
+		}
+	}
+	for range 2 {
+		for _, port := range []uint16{answered, silent} {
+			if port != 0 {
+				v.from(ctx, port)
+			}
+		}
+	}
+}
+
+// from connects from a source port, 0 for any, and notes what came of it.
+func (v *investigation) from(ctx context.Context, port uint16) (used uint16, answered bool) {
+	env := v.env
+	env.SourcePort = port
+	t, conn := connect.Attempt(ctx, env, v.a.Addr, v.opts.Patience/2, connect.Options{})
+	if conn != nil {
+		conn.SetLinger(0) // a RST, so that the port can be used again at once
+		conn.Close()
+	}
+	used = t.Tuple.Local.Port()
+	c := evidence.Control{Kind: evidence.ControlSourcePort, Port: v.a.Addr.Port(), SourcePort: used, At: t.At, Took: t.Took, Sent: 1, Answer: "silent"}
+	switch {
+	case t.Connected:
+		c.Answer = "syn-ack"
+	case t.Syscall != "":
+		c.Answer, c.Errno = "not-sent", t.Errno
+	case len(t.ICMP) > 0:
+		c.Answer, c.From, c.Type, c.Code = "icmp", t.ICMP[0].From, t.ICMP[0].Type, t.ICMP[0].Code
+	case t.Errno == "ECONNREFUSED":
+		c.Answer = "rst"
+	}
+	v.add(c)
+	return used, c.Answer != "silent"
 }
 
 func (v *investigation) raw(ctx context.Context, port uint16, kind string,

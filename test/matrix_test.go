@@ -1,0 +1,139 @@
+//go:build linux
+
+// Package test holds the diagnosis against the lab and against real servers:
+// the program as a user runs it, and the truth that only the lab knows.
+package test
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/tcpwhy/tcpwhy/internal/lab"
+	"github.com/tcpwhy/tcpwhy/internal/nettest"
+	"github.com/tcpwhy/tcpwhy/internal/report/reporttest"
+)
+
+// TestMain lets many labs run at once: they spend their time waiting.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "6")
+	os.Exit(m.Run())
+}
+
+// answer is what the tests read of the JSON.
+type answer struct {
+	Outcome string
+	Elapsed float64 `json:"elapsed_ms"`
+	Verdict struct {
+		Certainty  string
+		Cause      string
+		Finding    string
+		Candidates []struct {
+			Cause   string
+			Refines string
+		}
+	}
+}
+
+// candidates are the causes left, refinements left out.
+func (a *answer) candidates() []string {
+	var ids []string
+	for _, c := range a.Verdict.Candidates {
+		if c.Refines == "" {
+			ids = append(ids, c.Cause)
+		}
+	}
+	return ids
+}
+
+func parse(t *testing.T, out []byte) *answer {
+	t.Helper()
+	if err := reporttest.Validate(out); err != nil {
+		t.Fatalf("the answer breaks the schema: %v\n%.2000s", err, out)
+	}
+	a := &answer{}
+	if err := json.Unmarshal(out, a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func open(t *testing.T, s lab.Scenario, f lab.Family) *lab.Lab {
+	t.Helper()
+	l, err := lab.Open(t.Context(), s, f)
+	if errors.Is(err, errors.ErrUnsupported) {
+		nettest.Unsupported(t, err.Error())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// TestMatrix judges the diagnosis of every scenario, for each family, as root
+// and as an ordinary user. The truth must be among the candidates, a verdict
+// that says certain must be the truth, and no more may be left than the
+// scenario's entry in the ideals says.
+func TestMatrix(t *testing.T) {
+	nettest.InUserNS(t, func(t *testing.T) {
+		program := nettest.Build(t, "../cmd/tcpwhy")
+		for _, s := range lab.Scenarios() {
+			for _, f := range s.Families {
+				for _, ordinary := range []bool{false, true} {
+					who := "root"
+					if ordinary {
+						who = "ordinary"
+					}
+					t.Run(fmt.Sprintf("%s/%v/%s", s.Name, f, who), func(t *testing.T) {
+						t.Parallel()
+						l := open(t, s, f)
+						judge(t, l, program, ordinary)
+					})
+				}
+			}
+		}
+	})
+}
+
+func judge(t *testing.T, l *lab.Lab, program string, ordinary bool) {
+	t.Helper()
+	s := l.Scenario
+	from := s.From
+	if from == "" {
+		from = lab.Client
+	}
+	cmd := l.Command(from, ordinary, program, "-o", "json", l.Target())
+	out, err := cmd.Output()
+	if len(out) == 0 {
+		t.Fatalf("no answer: %v", err)
+	}
+	a := parse(t, out)
+	left := a.candidates()
+	if os.Getenv("TCPWHY_MATRIX") != "" {
+		fmt.Printf("MATRIX %s %v ordinary=%v %s %s %.0fms %v\n", s.Name, l.Family, ordinary, a.Outcome, a.Verdict.Certainty, a.Elapsed, left)
+	}
+	if os.Getenv("TCPWHY_MATRIX") == "v" {
+		out, _ := l.Command(from, ordinary, program, "-v", l.Target()).Output()
+		fmt.Printf("%s\n", out)
+	}
+	all := left
+	for _, c := range a.Verdict.Candidates {
+		all = append(all, c.Cause)
+	}
+	if !slices.Contains(all, s.Cause) {
+		t.Errorf("the truth %s is not among the candidates %v: %s", s.Cause, all, a.Verdict.Finding)
+	}
+	if a.Verdict.Certainty == "certain" && a.Verdict.Cause != s.Cause {
+		t.Errorf("certain of %s, the truth is %s: %s", a.Verdict.Cause, s.Cause, a.Verdict.Finding)
+	}
+}
