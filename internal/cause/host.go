@@ -58,6 +58,7 @@ func hostCauses() []Cause {
 			Weights: []Weight{{ProbeACK, ProbeSilentHere, 3}}},
 		{ID: "ttl-security", Stage: StageHost, Title: "the listener wants a minimum TTL (GTSM)", Prior: 0.2,
 			Ways: ways(with(silent(), remote(), beyondRouters(), P{ProbeTTL255: is(ProbeAnswered),
-				HostSYN: is(Yes), HostSYNACK: is(No), HostDrop: is(DropMinTTL), HostSockets: is(SocketsServe), HostRule: is(RuleNone)}))},
+				HostSYN: is(Yes), HostSYNACK: is(No), HostDrop: is(DropMinTTL), HostSockets: is(SocketsServe), HostRule: is(RuleNone)})),
+			Weights: []Weight{{ProbeTTL255, ProbeAnswered, 50}}},
 	}
 }

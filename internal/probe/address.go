@@ -14,6 +14,7 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/collect/route"
 	"github.com/tcpwhy/tcpwhy/internal/collect/session"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
+	"github.com/tcpwhy/tcpwhy/internal/flow"
 )
 
 // quiet is how long the first SYN may stay unanswered before the other checks
@@ -27,10 +28,10 @@ func (r *run) address(ctx context.Context, a *evidence.Address, deep bool, file 
 	} else {
 		notChecked(a, "route to "+a.Addr.Addr().String(), err, "", evidence.RouteLookup, evidence.LinkState, evidence.NeighState)
 	}
-	capture := r.startCapture(ctx, a, file)
+	v := &investigation{run: r, a: a, capture: r.startCapture(ctx, a, file), deep: deep, left: budget}
 	r.opts.Progress("connecting to " + a.Addr.String())
-	r.attempts(ctx, a, capture, deep)
-	r.finish(ctx, a, capture)
+	v.attempts(ctx)
+	v.finish(ctx)
 }
 
 // startCapture begins to watch the packets, or notes why not.
@@ -51,58 +52,54 @@ func (r *run) startCapture(ctx context.Context, a *evidence.Address, file io.Wri
 }
 
 // attempts connects, once or as often as asked, and looks at what comes of it.
-func (r *run) attempts(ctx context.Context, a *evidence.Address, capture *packets.Capture, deep bool) {
-	running := connect.Start(r.env, a.Addr, connect.Options{})
-	if waitFor(ctx, running.Done(), quiet) {
-		r.conclude(ctx, a, running, capture, deep)
-	} else {
-		r.silence(ctx, a, running, capture, deep)
+func (v *investigation) attempts(ctx context.Context) {
+	running := connect.Start(v.env, v.a.Addr, connect.Options{})
+	if !waitFor(ctx, running.Done(), quiet) {
+		v.silence(ctx, running)
 	}
-	for n := 1; n < r.opts.Count && ctx.Err() == nil; n++ {
+	running.Stop()
+	v.conclude(ctx, running)
+	for n := 1; n < v.opts.Count && ctx.Err() == nil; n++ {
 		pause(ctx, quiet)
-		t, conn := connect.Attempt(ctx, r.env, a.Addr, min(r.opts.ConnectTimeout, 2*r.opts.Patience), connect.Options{})
+		t, conn := connect.Attempt(ctx, v.env, v.a.Addr, min(v.opts.ConnectTimeout, 2*v.opts.Patience), connect.Options{})
 		if conn != nil {
 			conn.Close()
 		}
-		a.Attempts = append(a.Attempts, t)
+		v.a.Attempts = append(v.a.Attempts, t)
 	}
 }
 
-// conclude takes the result of an attempt that ended by itself.
-func (r *run) conclude(ctx context.Context, a *evidence.Address, running *connect.Running, capture *packets.Capture, deep bool) {
+// silence investigates while the first SYN is still unanswered, and decides how
+// long it is worth waiting on.
+func (v *investigation) silence(ctx context.Context, running *connect.Running) {
+	at := v.env.Clock.Now() - quiet
+	v.a.Attempts = []evidence.Attempt{{Tuple: flow.Tuple{Remote: v.a.Addr}, At: at, Took: quiet, Pending: true}}
+	v.look(v.a)
+	v.investigate(ctx, running.Done())
+	limit := v.opts.ConnectTimeout + grace
+	if v.alive() {
+		// The host's round trip is known, and SYNs from many ports are not lost
+		// by chance: waiting longer proves nothing.
+		limit = min(limit, v.opts.Patience)
+	}
+	waitFor(ctx, running.Done(), limit-(v.env.Clock.Now()-at))
+	v.a.Attempts = nil
+}
+
+// conclude takes the result of the first attempt and looks at what can explain
+// it further.
+func (v *investigation) conclude(ctx context.Context, running *connect.Running) {
 	t, conn := running.Result()
-	a.Attempts = append(a.Attempts, t)
+	v.a.Attempts = append(v.a.Attempts, t)
 	switch {
-	case conn != nil && (r.opts.Gentle || !deep):
+	case conn == nil:
+		v.look(v.a)
+	case v.opts.Gentle || !v.deep:
 		conn.Close()
-	case conn != nil:
-		r.session(ctx, a, conn)
-		r.investigate(ctx, a, capture)
 	default:
-		r.look(a)
-		if deep {
-			r.investigate(ctx, a, capture)
-		}
+		v.session(ctx, v.a, conn)
 	}
-}
-
-// silence investigates while the first SYN is still unanswered, then decides
-// how long it is worth waiting on.
-func (r *run) silence(ctx context.Context, a *evidence.Address, running *connect.Running, capture *packets.Capture, deep bool) {
-	at := r.env.Clock.Now() - quiet
-	a.Attempts = []evidence.Attempt{{At: at, Took: quiet, Pending: true}}
-	a.Attempts[0].Tuple.Remote = a.Addr
-	r.look(a)
-	if deep && r.investigateUntil(ctx, a, capture, running.Done()) {
-		// Something answers for the host: its round trip is known, and that many
-		// SYNs from many ports are not lost by chance.
-		waitFor(ctx, running.Done(), r.opts.Patience-(r.env.Clock.Now()-at))
-	} else {
-		waitFor(ctx, running.Done(), r.opts.ConnectTimeout+grace-(r.env.Clock.Now()-at))
-	}
-	running.Stop()
-	a.Attempts = nil
-	r.conclude(ctx, a, running, capture, deep)
+	v.investigate(ctx, nil)
 }
 
 // look reads what this host's own tables say.
@@ -151,7 +148,8 @@ func (r *run) session(ctx context.Context, a *evidence.Address, conn *net.TCPCon
 }
 
 // finish closes the evidence about an address.
-func (r *run) finish(ctx context.Context, a *evidence.Address, capture *packets.Capture) {
+func (v *investigation) finish(ctx context.Context) {
+	r, a := v.run, v.a
 	if a.Route != nil {
 		if err := route.After(context.WithoutCancel(ctx), r.env, a.Addr.Addr(), a.Route); err != nil {
 			notChecked(a, "neighbour of the next hop", err, "", evidence.NeighState)
@@ -161,8 +159,8 @@ func (r *run) finish(ctx context.Context, a *evidence.Address, capture *packets.
 		c, _ := counters.Collect(r.env, r.before, a.Addr)
 		a.Counters = &c
 	}
-	if capture != nil {
-		ps, c := capture.Stop()
+	if v.capture != nil {
+		ps, c := v.capture.Stop()
 		a.Packets, a.Capture = ps, &c
 	}
 }

@@ -27,42 +27,40 @@ const budget = 8
 // that nobody ran, and below those that programs pick for themselves.
 const closedPort = 61
 
-// investigate makes the checks that can split what is left, round by round. It
-// says whether anything answers for the host.
-func (r *run) investigate(ctx context.Context, a *evidence.Address, capture *packets.Capture) bool {
-	return r.investigateUntil(ctx, a, capture, nil)
+// investigation is the look at one address: its evidence, and the checks made.
+type investigation struct {
+	*run
+	a       *evidence.Address
+	capture *packets.Capture // nil without the privilege
+	// deep is false for addresses that get no more than a connect.
+	deep bool
+
+	mu        sync.Mutex // guards what checks add to a
+	done      []diagnose.CheckID
+	left      int  // packets of the budget
+	confirmed bool // confirm was made
 }
 
-// investigateUntil does the same and ends early when done is closed.
-func (r *run) investigateUntil(ctx context.Context, a *evidence.Address, capture *packets.Capture, done <-chan struct{}) bool {
-	inv := &investigation{run: r, a: a, left: budget}
-	for ctx.Err() == nil && !r.opts.Gentle {
-		if capture != nil {
-			a.Packets = capture.Snapshot()
+// investigate makes the checks that can split what is left, round by round,
+// none twice. It ends early when stop is closed.
+func (v *investigation) investigate(ctx context.Context, stop <-chan struct{}) {
+	for v.deep && ctx.Err() == nil && !v.opts.Gentle {
+		if v.capture != nil {
+			v.a.Packets = v.capture.Snapshot()
 		}
-		d := diagnose.Differ(evidence.ScopeAddress, diagnose.ObserveAddress(r.set, a))
-		plan := d.Plan(inv.done, r.netRaw, inv.left)
+		d := diagnose.Differ(evidence.ScopeAddress, diagnose.ObserveAddress(v.set, v.a))
+		plan := d.Plan(v.done, v.netRaw, v.left)
 		if len(plan) == 0 {
 			break
 		}
-		inv.round(ctx, plan)
+		v.round(ctx, plan)
 		select {
-		case <-done:
-			return true
+		case <-stop:
+			return
 		default:
 		}
 	}
-	inv.confirm(ctx)
-	return inv.alive()
-}
-
-// investigation is the state of the checks about one address.
-type investigation struct {
-	*run
-	a    *evidence.Address
-	done []diagnose.CheckID
-	left int // packets of the budget
-	mu   sync.Mutex
+	v.confirm(ctx)
 }
 
 // round makes the checks of a plan at the same time.
@@ -130,14 +128,19 @@ func (v *investigation) wait() time.Duration {
 // not be read out of that.
 func (v *investigation) confirm(ctx context.Context) {
 	p, other := v.a.Path, v.a.OtherPath
-	if p == nil || other == nil || ctx.Err() != nil {
+	if p == nil || other == nil || ctx.Err() != nil || v.confirmed {
 		return
 	}
 	last, far := deepest(p), deepest(other)
 	if last >= far {
 		return
 	}
-	again, err := path.Trace(ctx, v.env, v.a.Addr, path.Options{MaxTTL: far, Timeout: v.opts.Patience / 2})
+	v.confirmed = true
+	var rtt time.Duration
+	for _, h := range other.Hops {
+		rtt = max(rtt, h.RTT)
+	}
+	again, err := path.Trace(ctx, v.env, v.a.Addr, path.Options{MaxTTL: far, Timeout: max(10*rtt, 50*time.Millisecond)})
 	if err != nil {
 		return
 	}
@@ -278,7 +281,8 @@ func (v *investigation) miss(check string, err error, how string, keys ...eviden
 	notChecked(v.a, check, err, how, keys...)
 }
 
-// alive says whether anything answers for the host.
+// alive says whether anything answers for the host, so that its round trip is
+// known.
 func (v *investigation) alive() bool {
 	if p := v.a.OtherPath; p != nil && (p.Answer == "rst" || p.Answer == "syn-ack") {
 		return true
