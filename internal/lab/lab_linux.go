@@ -1,0 +1,238 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tcpwhy/tcpwhy/internal/nft"
+	"github.com/tcpwhy/tcpwhy/internal/rtnl"
+)
+
+// Lab is a scenario that has been built.
+type Lab struct {
+	Scenario Scenario
+	Family   Family
+
+	ctx      context.Context
+	cancel   context.CancelFunc
+	machines map[string]*machine
+	serving  sync.WaitGroup // everything that runs until Close
+	closers  []io.Closer    // what makes it end, beside cancel
+	err      error          // the first error of the scenario's make
+
+	dst    netip.AddrPort
+	target string
+	dir    string            // holds the files
+	files  map[string]string // path a program opens: file in dir that it gets
+	env    []string          // for programs, beside our own
+}
+
+// Open builds a scenario for one family. The lab ends with ctx or with Close,
+// which must be called in any case. An error that wraps errors.ErrUnsupported
+// names a kernel feature that is missing.
+func Open(ctx context.Context, s Scenario, f Family) (_ *Lab, err error) {
+	if !slices.Contains(s.Families, f) {
+		return nil, fmt.Errorf("lab: scenario %s cannot be made for %v", s.Name, f)
+	}
+	l := &Lab{Scenario: s, Family: f, machines: make(map[string]*machine), files: make(map[string]string)}
+	l.ctx, l.cancel = context.WithCancel(ctx)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("lab: build %s for %v: %w", s.Name, f, err)
+			l.Close()
+		}
+	}()
+	if l.dir, err = os.MkdirTemp("", "tcpwhy-lab-"); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(l.dir, 0o755); err != nil { // others read the files too
+		return nil, err
+	}
+	if err := l.build(s.Topology); err != nil {
+		return nil, err
+	}
+	l.defaults()
+	s.make(l)
+	return l, l.err
+}
+
+// build makes the hosts, then the links, then the routes.
+func (l *Lab) build(t Topology) error {
+	for _, h := range t.Hosts {
+		m, err := newMachine(h, slices.Contains(t.Routers, h))
+		if err != nil {
+			return err
+		}
+		l.machines[h] = m
+	}
+	for _, link := range t.Links {
+		if err := l.connect(link); err != nil {
+			return err
+		}
+	}
+	for _, link := range t.Links {
+		for _, e := range []End{link.A, link.B} {
+			if err := l.machines[e.Host].ready(l.ctx, e.Interface); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range t.Routes {
+		if err := l.machines[r.Host].change.AddRoute(rtnl.RouteSpec{Dst: r.Dst, Via: r.Via}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Lab) connect(link Link) error {
+	a, b := l.machines[link.A.Host], l.machines[link.B.Host]
+	if err := a.change.AddVeth(link.A.Interface, link.B.Interface, b.ns.Fd()); err != nil {
+		return err
+	}
+	for _, e := range []End{link.A, link.B} {
+		m := l.machines[e.Host]
+		if err := m.change.SetUp(e.Interface); err != nil {
+			return err
+		}
+		for _, p := range e.Addrs {
+			if err := m.change.AddAddress(e.Interface, p); err != nil {
+				return err
+			}
+			m.addrs = append(m.addrs, p.Addr())
+		}
+	}
+	return nil
+}
+
+// defaults are the target and the files that most scenarios leave as they are.
+func (l *Lab) defaults() {
+	l.dst = l.at(Server, 8080)
+	l.file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
+	l.file("/etc/resolv.conf", "nameserver "+l.resolver().String()+"\n")
+	// The machine's own may ask services that are not in the namespace.
+	if _, err := os.Stat("/etc/nsswitch.conf"); err == nil {
+		l.file("/etc/nsswitch.conf", "hosts: files dns\n")
+	}
+}
+
+// Target is what the user would type.
+func (l *Lab) Target() string {
+	if l.target != "" {
+		return l.target
+	}
+	return l.dst.String()
+}
+
+// Dst is the address that Target leads to and that Verify connects to.
+func (l *Lab) Dst() netip.AddrPort { return l.dst }
+
+// Addr is a host's first address of the lab's family, zero if it has none.
+func (l *Lab) Addr(host string) netip.Addr {
+	if m := l.machines[host]; m != nil {
+		return m.addr(l.Family)
+	}
+	return netip.Addr{}
+}
+
+// Do runs f inside the namespace of a host, as netns.NS.Do.
+func (l *Lab) Do(host string, f func() error) error { return l.machines[host].ns.Do(f) }
+
+// Close ends every process and server of the lab and removes it. When it
+// returns nothing is left, but the kernel may take a moment to free the
+// namespaces.
+func (l *Lab) Close() error {
+	l.cancel()
+	var errs []error
+	for _, c := range l.closers {
+		errs = append(errs, c.Close())
+	}
+	l.serving.Wait()
+	for _, m := range l.machines {
+		errs = append(errs, m.close())
+	}
+	errs = append(errs, os.RemoveAll(l.dir))
+	return errors.Join(errs...)
+}
+
+// fail notes the first error. What a scenario does after it has no effect that
+// matters: Open closes the lab.
+func (l *Lab) fail(err error) {
+	if l.err == nil {
+		l.err = err
+	}
+}
+
+// missing notes an error that means the kernel lacks a feature.
+func (l *Lab) missing(feature string, err error) {
+	for _, e := range []error{unix.ENOENT, unix.ENOPROTOOPT, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT} {
+		if errors.Is(err, e) {
+			err = fmt.Errorf("kernel without %s: %w: %w", feature, err, errors.ErrUnsupported)
+			break
+		}
+	}
+	l.fail(err)
+}
+
+// at is a port of a host.
+func (l *Lab) at(host string, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(l.Addr(host), port)
+}
+
+// pick returns the value for the lab's family.
+func pick[T any](l *Lab, v4, v6 T) T {
+	if l.Family == V6 {
+		return v6
+	}
+	return v4
+}
+
+// The verbs of the scenarios follow.
+
+// rules adds rules to a host's firewall.
+func (l *Lab) rules(host string, hook nft.Hook, rules ...nft.Rule) {
+	l.chain(host, nft.Chain{Hook: hook, Rules: rules})
+}
+
+func (l *Lab) chain(host string, c nft.Chain) {
+	if err := nft.Apply(l.machines[host].ns.Fd(), c); err != nil {
+		l.missing("nftables or what a rule of it needs", err)
+	}
+}
+
+// sysctl sets a setting of a host.
+func (l *Lab) sysctl(host, name, value string) {
+	if err := l.machines[host].sysctl(name, value); err != nil {
+		l.fail(err)
+	}
+}
+
+// configure changes a host's links, addresses and routes.
+func (l *Lab) configure(host string, f func(*rtnl.Changer) error) {
+	if err := f(l.machines[host].change); err != nil {
+		l.fail(err)
+	}
+}
+
+// file puts content over the file of that path for the programs of the lab.
+func (l *Lab) file(path, content string) {
+	l.files[path] = l.write(filepath.Base(path), content)
+}
+
+// write makes a file that everybody may read and returns its path.
+func (l *Lab) write(name, content string) string {
+	path := filepath.Join(l.dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		l.fail(err)
+	}
+	return path
+}

@@ -1,0 +1,86 @@
+package rtnl
+
+import (
+	"net/netip"
+	"strconv"
+
+	"github.com/tcpwhy/tcpwhy/internal/evidence"
+)
+
+// Lookup is a question for the kernel's routing: how would a packet be sent?
+type Lookup struct {
+	To netip.Addr
+	// From is the source address; zero lets the kernel choose.
+	From netip.Addr
+	// Link is the index of the interface the packet must leave by; 0 is any.
+	Link int
+}
+
+// Found is the kernel's answer to a Lookup (RTM_GETROUTE of rtnetlink(7)).
+type Found struct {
+	// Type is the type of the route in the words of ip-route(8): "unicast",
+	// "local", "broadcast", "multicast", "anycast", "blackhole",
+	// "unreachable" or "prohibit"; "" when there is none.
+	Type string
+	// Errno is what connect() would say at once, such as "ENETUNREACH"; ""
+	// when the packet would be sent.
+	Errno string
+	// Prefix is the destination of the route that matched, invalid when the
+	// kernel does not tell it (no route, or a policy rule that rejects).
+	Prefix netip.Prefix
+	// Table is the routing table of that route, 0 when not known.
+	Table int
+	// Gateway is zero when the destination is on the link. It can be an IPv6
+	// address for an IPv4 destination (RFC 5549).
+	Gateway netip.Addr
+	// Source is the address the kernel would send from.
+	Source netip.Addr
+	// Link is the index of the interface chosen, 0 when none.
+	Link int
+	// Carrier is the index of the interface that the route itself names, 0
+	// when not known. It differs from Link for a local address: there it is
+	// the interface that carries the address, where Link is the loopback.
+	Carrier int
+	// MTU is the limit the route sets or the path has taught, 0 when neither:
+	// that of the link holds then.
+	MTU int
+}
+
+// Destination is where connect() goes for an address: ip(7) and ipv6(7) take
+// the unspecified one to the loopback, and an IPv4-mapped one means IPv4.
+func Destination(a netip.Addr) netip.Addr {
+	a = a.Unmap()
+	switch {
+	case !a.IsUnspecified():
+		return a
+	case a.Is4():
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return netip.IPv6Loopback()
+}
+
+// Interface is a link together with what tells its role.
+type Interface struct {
+	evidence.Link
+	Loopback bool
+	// Ethernet says that the link layer is Ethernet's, ARPHRD_ETHER.
+	Ethernet bool
+	// Master is the index of the bridge, bond or VRF it is a port of, or 0.
+	Master int
+}
+
+// LocalAddr is an address of this host.
+type LocalAddr struct {
+	Addr netip.Addr // without zone
+	Link int        // index of the interface that carries it
+	// Usable is false for an IPv6 address that failed duplicate address
+	// detection or has not passed it yet, RFC 4862 section 5.4.
+	Usable bool
+}
+
+// Printable escapes the name of an interface, in which the kernel allows
+// control characters.
+func Printable(name string) string {
+	q := strconv.QuoteToASCII(name)
+	return q[1 : len(q)-1]
+}

@@ -1,0 +1,39 @@
+//go:build !linux
+
+package rtnl
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/tcpwhy/tcpwhy/internal/evidence"
+)
+
+var errNotSupported = fmt.Errorf("rtnetlink: %w on this system", errors.ErrUnsupported)
+
+// Reader reads routing state; on this system there is none to be had.
+type Reader struct{}
+
+// NewReader fails with an error that wraps errors.ErrUnsupported.
+func NewReader() (*Reader, error) { return nil, errNotSupported }
+
+// Close does nothing.
+func (*Reader) Close() {}
+
+// Route is not supported on this system.
+func (*Reader) Route(Lookup) (Found, error) { return Found{}, errNotSupported }
+
+// Interfaces is not supported on this system.
+func (*Reader) Interfaces() ([]Interface, error) { return nil, errNotSupported }
+
+// Addrs is not supported on this system.
+func (*Reader) Addrs(v6 bool) ([]LocalAddr, error) { return nil, errNotSupported }
+
+// Neighbour is not supported on this system.
+func (*Reader) Neighbour(link int, addr netip.Addr) (*evidence.Neighbour, error) {
+	return nil, errNotSupported
+}
+
+// Rules is not supported on this system.
+func (*Reader) Rules(v6 bool) ([]string, error) { return nil, errNotSupported }

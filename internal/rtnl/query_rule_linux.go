@@ -1,0 +1,140 @@
+package rtnl
+
+import (
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// maxRules bounds the rules given; nobody reads more.
+const maxRules = 64
+
+// Rules gives the policy rules of a family as text in the manner of
+// ip-rule(8), in order, without the three standard ones (0 to local, 32766 to
+// main, 32767 to default) and at most 64 of them.
+func (r *Reader) Rules(v6 bool) ([]string, error) {
+	rules, err := r.h.RuleList(family(v6))
+	if err := broken(err); err != nil {
+		return nil, fmt.Errorf("list rules: %w", err)
+	}
+	var out []string
+	for _, rule := range rules {
+		if len(out) == maxRules {
+			break
+		}
+		if text := ruleText(rule); !standard(text) {
+			out = append(out, text)
+		}
+	}
+	return out, nil
+}
+
+// standard recognises the rules that every namespace is born with.
+func standard(text string) bool {
+	switch text {
+	case "0: from all lookup local", "32766: from all lookup main", "32767: from all lookup default":
+		return true
+	}
+	return false
+}
+
+// ruleRejects says whether some rule refuses by itself.
+func (r *Reader) ruleRejects(v6 bool) bool {
+	rules, err := r.h.RuleList(family(v6))
+	if broken(err) != nil {
+		return false
+	}
+	for _, rule := range rules {
+		if rejecting(rule) {
+			return true
+		}
+	}
+	return false
+}
+
+// rejecting recognises a rule of type blackhole, unreachable or prohibit. The
+// library does not tell the type, but such a rule has neither table nor goto.
+func rejecting(r netlink.Rule) bool { return r.Table == 0 && r.Goto < 0 && !l3mdev(r) }
+
+// l3mdev recognises the rule that sends traffic of a VRF to its table: the
+// kernel adds it by itself, at 1000.
+func l3mdev(r netlink.Rule) bool { return r.Table == 0 && r.Priority == 1000 }
+
+func ruleText(r netlink.Rule) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d:", r.Priority)
+	if r.Invert {
+		b.WriteString(" not")
+	}
+	fmt.Fprintf(&b, " from %s", netText(r.Src))
+	if r.Dst != nil {
+		fmt.Fprintf(&b, " to %s", netText(r.Dst))
+	}
+	if r.Mark != 0 || r.Mask != nil && *r.Mask != 0 {
+		fmt.Fprintf(&b, " fwmark %#x", r.Mark)
+		if r.Mask != nil && *r.Mask != ^uint32(0) {
+			fmt.Fprintf(&b, "/%#x", *r.Mask)
+		}
+	}
+	if r.Tos != 0 {
+		fmt.Fprintf(&b, " tos %#x", r.Tos)
+	}
+	if r.IifName != "" {
+		fmt.Fprintf(&b, " iif %s", Printable(r.IifName))
+	}
+	if r.OifName != "" {
+		fmt.Fprintf(&b, " oif %s", Printable(r.OifName))
+	}
+	if u := r.UIDRange; u != nil {
+		fmt.Fprintf(&b, " uidrange %d-%d", u.Start, u.End)
+	}
+	if r.IPProto != 0 {
+		fmt.Fprintf(&b, " ipproto %d", r.IPProto)
+	}
+	if p := r.Sport; p != nil {
+		fmt.Fprintf(&b, " sport %d-%d", p.Start, p.End)
+	}
+	if p := r.Dport; p != nil {
+		fmt.Fprintf(&b, " dport %d-%d", p.Start, p.End)
+	}
+	switch {
+	case r.Goto >= 0:
+		fmt.Fprintf(&b, " goto %d", r.Goto)
+	case l3mdev(r):
+		b.WriteString(" lookup [l3mdev-table]")
+	case rejecting(r):
+		b.WriteString(" blackhole, unreachable or prohibit")
+	default:
+		fmt.Fprintf(&b, " lookup %s", tableText(r.Table))
+	}
+	if r.SuppressPrefixlen >= 0 {
+		fmt.Fprintf(&b, " suppress_prefixlength %d", r.SuppressPrefixlen)
+	}
+	return b.String()
+}
+
+func netText(n *net.IPNet) string {
+	p := toPrefix(n)
+	switch {
+	case !p.IsValid():
+		return "all"
+	case p.IsSingleIP():
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+func tableText(t int) string {
+	switch t {
+	case unix.RT_TABLE_LOCAL:
+		return "local"
+	case unix.RT_TABLE_MAIN:
+		return "main"
+	case unix.RT_TABLE_DEFAULT:
+		return "default"
+	}
+	return fmt.Sprint(t)
+}
