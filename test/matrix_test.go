@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -112,7 +113,11 @@ func judge(t *testing.T, l *lab.Lab, program string, ordinary bool) {
 	if from == "" {
 		from = lab.Client
 	}
-	cmd := l.Command(from, ordinary, program, "-o", "json", l.Target())
+	args := []string{"-o", "json", l.Target()}
+	if dir := os.Getenv("TCPWHY_GOLDEN"); dir != "" && golden(l, ordinary) {
+		args = append(args, "--evidence", goldenFile(t, dir, s.Name))
+	}
+	cmd := l.Command(from, ordinary, program, args...)
 	out, err := cmd.Output()
 	if len(out) == 0 {
 		t.Fatalf("no answer: %v", err)
@@ -136,4 +141,21 @@ func judge(t *testing.T, l *lab.Lab, program string, ordinary bool) {
 	if a.Verdict.Certainty == "certain" && a.Verdict.Cause != s.Cause {
 		t.Errorf("certain of %s, the truth is %s: %s", a.Verdict.Cause, s.Cause, a.Verdict.Finding)
 	}
+}
+
+// golden says whether the evidence of a run is kept for internal/diagnose: that
+// of the first scenario of each cause, as root, and IPv4 where it can be had.
+func golden(l *lab.Lab, ordinary bool) bool {
+	s := l.Scenario
+	first := slices.IndexFunc(lab.Scenarios(), func(o lab.Scenario) bool { return o.Cause == s.Cause })
+	return !ordinary && lab.Scenarios()[first].Name == s.Name && l.Family == s.Families[0]
+}
+
+func goldenFile(t *testing.T, dir, name string) string {
+	t.Helper()
+	dir = filepath.Join(dir, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "evidence.json")
 }

@@ -47,7 +47,12 @@ func localCauses() []Cause {
 		{ID: "local-policy-denies", Stage: StageLocal, Title: "a local policy (cgroup BPF, LSM, seccomp) denies connect()", Prior: 1,
 			Ways: ways(with(inCall(ConnNotPermit, ConnDenied), P{RouteLookup: is(RouteOK, RouteLocal)}))},
 		{ID: "family-unsupported", Stage: StageLocal, Title: "this host has no address of the target's family", Prior: 4,
-			Ways: ways(with(inCall(ConnNoFamily, ConnNetUnreach, ConnNoAddress), remote(), P{FamilyHere: is(No)}))},
+			Ways: ways(
+				with(inCall(ConnNoFamily, ConnNetUnreach, ConnNoAddress), remote(), P{FamilyHere: is(No)}),
+				// There is an address, but none that the kernel would use (IPv6: tentative,
+				// or of another scope).
+				with(inCall(ConnNoAddress), remote(), P{FamilyHere: is(Yes), RouteLookup: is(RouteOK), SourceHere: is(Yes), SourcePort: is(No), PortsHere: is(Free)}),
+			)},
 		{ID: "conntrack-full", Stage: StageLocal, Title: "the connection tracking table here is full", Prior: 1,
 			Ways: ways(with(silent(), P{TrackHere: is(Full), SynLeft: is(No), PathEnd: is(PathNoHop, PathOnLink, PathShort)}))},
 		{ID: "neighbour-unreachable", Stage: StageLocal, Title: "the target is on the own link and does not answer ARP or ND", Prior: 3, Ways: unresolved(NextHopTarget)},

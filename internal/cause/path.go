@@ -6,7 +6,12 @@ func pathCauses() []Cause {
 	fromRouter := is(FromRouter)
 	return []Cause{
 		{ID: "path-no-route", Stage: StagePath, Title: "a router has no route to the address", Prior: 4,
-			Ways: ways(with(rejected(fromRouter, is(ICMPNet)), remote(), P{HostAnswers: is(No)}))},
+			Ways: ways(
+				with(rejected(fromRouter, is(ICMPNet)), remote(), P{HostAnswers: is(No)}),
+				// A Linux router whose route is of type unreachable says host unreachable.
+				with(rejected(fromRouter, is(ICMPHost)), remote(), P{HostAnswers: is(No), ICMPDelay: is(DelayNone)}),
+			),
+			Weights: []Weight{{ICMPCode, ICMPHost, 0.3}}},
 		{ID: "path-prohibited", Stage: StagePath, Title: "a router refuses with ICMP administratively prohibited", Prior: 5,
 			Ways: ways(with(rejected(fromRouter, is(ICMPProhibited)), remote()))},
 		{ID: "path-firewall-reject", Stage: StagePath, Title: "a firewall on the way rejects with ICMP", Prior: 4,

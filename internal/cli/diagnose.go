@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 
@@ -28,19 +29,31 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) error {
 	if err != nil {
 		return err
 	}
-	if f.write != "" {
-		if len(targets) > 1 {
-			return &usageError{"--write takes one target", "Run it once for each target, with a file each."}
+	for _, t := range targets {
+		if a := t.Addr; a.IsValid() && (a.Is4() && f.ipv6 || a.Is6() && f.ipv4) {
+			return &usageError{fmt.Sprintf("%s is of the family that the flag excludes", t.Host), "Leave out -4 or -6, or name another target."}
 		}
+	}
+	if (f.write != "" || f.evidence != "") && len(targets) > 1 {
+		return &usageError{"--write and --evidence take one target", "Run it once for each target, with a file each."}
+	}
+	if f.write != "" {
 		if !probe.MayCapture() {
 			return &usageError{"--write needs CAP_NET_RAW", "Run it with sudo, or: sudo setcap cap_net_raw+ep on the program."}
 		}
-		file, err := os.OpenFile(f.write, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		file, err := create(f.write)
 		if err != nil {
-			return &usageError{fmt.Sprintf("cannot write the packets: %v", err), "Name a file in a folder that can be written to."}
+			return err
 		}
 		defer file.Close()
 		opts.Capture = file
+	}
+	var evidence *os.File
+	if f.evidence != "" {
+		if evidence, err = create(f.evidence); err != nil {
+			return err
+		}
+		defer evidence.Close()
 	}
 	if a.host.Live && !f.quiet {
 		live := report.Live(a.host.Stderr, a.host.width())
@@ -59,9 +72,23 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) error {
 		if err := out.Flush(); err != nil {
 			return fmt.Errorf("write the answer: %w", err)
 		}
+		if evidence != nil {
+			if err := json.NewEncoder(evidence).Encode(&diagnosis.Set); err != nil {
+				return fmt.Errorf("write the evidence: %w", err)
+			}
+		}
 		a.code = worse(a.code, exitCode(diagnosis, f.expect))
 	}
 	return nil
+}
+
+// create makes a file that only its owner may read: packets are private.
+func create(name string) (*os.File, error) {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, &usageError{err.Error(), "Name a file in a folder that can be written to."}
+	}
+	return file, nil
 }
 
 // runAll starts the runs, a few at a time, and returns where each will be.

@@ -41,6 +41,7 @@ type flags struct {
 	quiet    bool
 	verbose  bool
 	write    string
+	evidence string
 	expect   string
 	options  probe.Options
 }
@@ -81,6 +82,7 @@ func (a *app) root() *cobra.Command {
 	fl.BoolVar(&f.options.Gentle, "gentle", false, "send nothing but the connects")
 	fl.BoolVar(&f.options.DNSOverTCP, "dns-tcp", false, "ask the name servers over TCP")
 	fl.StringVar(&f.write, "write", "", "keep the packets in the pcapng `FILE` (needs CAP_NET_RAW)")
+	fl.StringVar(&f.evidence, "evidence", "", "keep the raw evidence as JSON in `FILE`, for the report of a mistake")
 	fl.StringVar(&f.expect, "expect", "", "exit with 0 if and only if the outcome or the cause is `WHAT`")
 	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT` of the answer: text or json (one object a line)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print the first line of the answer only")

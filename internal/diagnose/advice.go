@@ -13,7 +13,7 @@ import (
 // vars are what the evidence knows for the commands of the manual.
 func (v *view) vars() manual.Vars {
 	t := v.set.Target
-	vars := manual.Vars{Host: t.Host, Port: strconv.Itoa(int(t.Port)), Service: t.Scheme}
+	vars := manual.Vars{Host: t.Host, Port: strconv.Itoa(int(t.Port))}
 	if v.a.Addr.IsValid() {
 		vars.Addr = v.addr().String()
 	}

@@ -140,7 +140,7 @@ func (d *Differential) because(l *left) []evidence.ID {
 	chosen := make([]bool, len(d.facts))
 	const (
 		most   = 6
-		little = 2.0 // prior mass that a fact must strike to be worth a line
+		little = 4.0 // prior mass that a fact must strike to be worth a line
 	)
 	for range most {
 		best, top := -1, little

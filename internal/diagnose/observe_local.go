@@ -88,7 +88,7 @@ func (o *observer) links(v *view, r *evidence.Route) {
 	case v.here:
 		o.add(evidence.LinkState, evidence.LinkUp, "route", r.At, "local delivery needs no interface but lo")
 	case len(r.DownLinks) > 0:
-		o.add(evidence.LinkState, evidence.LinkDown, "route", r.At, "interface %s is down, and its routes with it", r.DownLinks[0].Name)
+		o.add(evidence.LinkState, evidence.LinkDown, "route", r.At, "interface %s is down; a route of its would be gone with it", r.DownLinks[0].Name)
 	default:
 		o.add(evidence.LinkState, evidence.LinkUp, "route", r.At, "no interface that could carry the route is down")
 	}
@@ -140,7 +140,7 @@ func (o *observer) resources(v *view) {
 		o.add(evidence.TrackHere, evidence.Full, "counters", m.At, "the connection table is full: %d of %d", c.ConntrackCount, c.ConntrackMax)
 	case c.ConntrackMax > 0:
 		o.add(evidence.TrackHere, evidence.Free, "counters", m.At, "the connection table holds %d of %d", c.ConntrackCount, c.ConntrackMax)
-	default:
+	case c.ConntrackMax < 0 && !v.missed(evidence.TrackHere):
 		o.add(evidence.TrackHere, evidence.Free, "counters", m.At, "this host keeps no connection table that could be full")
 	}
 }

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
@@ -66,6 +67,11 @@ func firstHard(es []evidence.SocketError) *evidence.SocketError {
 // inCall says that the kernel refused before any packet.
 func (v *view) inCall() bool {
 	return v.main != nil && v.main.Syscall != "" && v.main.Errno != "ECONNREFUSED" && v.main.Errno != "ETIMEDOUT"
+}
+
+// missed says that a fact was wanted and could not be had.
+func (v *view) missed(k evidence.Key) bool {
+	return slices.ContainsFunc(v.a.NotChecked, func(n evidence.NotChecked) bool { return slices.Contains(n.Keys, k) })
 }
 
 func (v *view) addr() netip.Addr { return v.a.Addr.Addr() }

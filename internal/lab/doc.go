@@ -11,6 +11,7 @@
 //		for _, f := range s.Families {
 //			l, err := lab.Open(ctx, s, f)
 //			…
+//			err = l.Verify(ctx)
 //			out, err := l.Command(s.From, true, program, l.Target()).Output()
 //			err = l.Close()
 //

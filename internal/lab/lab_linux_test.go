@@ -109,6 +109,7 @@ func TestOpenErrors(t *testing.T) {
 // lab, so the kernel removes it.
 func TestNamespacesGo(t *testing.T) {
 	nettest.InUserNS(t, func(t *testing.T) {
+		nettest.LeakCheck(t)
 		l := open(t, find(t, "accept-queue-full"), lab.V4)
 		inside := make(map[string]bool)
 		for _, h := range l.Scenario.Topology.Hosts {
@@ -125,7 +126,7 @@ func TestNamespacesGo(t *testing.T) {
 			t.Fatalf("4 hosts live in %d namespaces", len(inside))
 		}
 		used := func() bool {
-			for _, pattern := range []string{"/proc/[0-9]*/task/*/ns/net", "/proc/[0-9]*/fd/*"} {
+			for _, pattern := range []string{"/proc/self/task/*/ns/net", "/proc/self/fd/*"} {
 				paths, _ := filepath.Glob(pattern)
 				for _, p := range paths {
 					if id, err := os.Readlink(p); err == nil && inside[id] {

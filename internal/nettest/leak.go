@@ -3,6 +3,7 @@ package nettest
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -20,10 +21,16 @@ func LeakCheck(t testing.TB) {
 
 func leakCheck(t testing.TB, patience time.Duration) {
 	t.Helper()
+	// The collector closes files that were forgotten, and so hides them: let it
+	// rest until the end, or until memory gets scarce.
+	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(512<<20)
 	goroutines, files := currentGoroutines(), openFiles()
 	t.Cleanup(func() {
 		t.Helper()
-		for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		defer debug.SetMemoryLimit(limit)
+		defer debug.SetGCPercent(percent)
+		for end, pause := time.Now().Add(patience), time.Millisecond; ; time.Sleep(pause) {
+			pause = min(2*pause, 100*time.Millisecond)
 			left := append(added(goroutines, currentGoroutines()), added(files, openFiles())...)
 			if len(left) == 0 {
 				return
@@ -50,7 +57,7 @@ func added(before, now map[string]string) []string {
 // currentGoroutines gives the stack of each goroutine by its number.
 func currentGoroutines() map[string]string {
 	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
+	buf = buf[:runtime.Stack(buf, true)] // of what does not fit the rest is not seen
 	m := make(map[string]string)
 	for stack := range strings.SplitSeq(string(buf), "\n\n") {
 		// "goroutine 18 [select]:\n…"

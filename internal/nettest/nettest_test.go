@@ -44,11 +44,9 @@ func TestLeakCheckFinds(t *testing.T) {
 	stop := make(chan struct{})
 	go func() { <-stop }()
 	defer close(stop)
-	f, err := os.Open(os.DevNull)
-	if err != nil {
+	if _, err := os.Open(os.DevNull); err != nil { // forgotten
 		t.Fatal(err)
 	}
-	defer f.Close()
 	r.cleanup[0]()
 	got := strings.Join(r.said, "\n")
 	if !strings.Contains(got, "TestLeakCheckFinds.func1") {

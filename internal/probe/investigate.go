@@ -103,7 +103,7 @@ func (v *investigation) check(ctx context.Context, c diagnose.Check) {
 }
 
 func (v *investigation) trace(ctx context.Context, port uint16, keep func(*evidence.Path)) {
-	p, err := path.Trace(ctx, v.env, netip.AddrPortFrom(v.a.Addr.Addr(), port), path.Options{Timeout: v.wait()})
+	p, err := path.Trace(ctx, v.env, netip.AddrPortFrom(v.a.Addr.Addr(), port), path.Options{Timeout: v.wait(), Settle: v.settle()})
 	if err != nil && ctx.Err() == nil {
 		v.miss("path", err, "", evidence.PathEnd)
 	}
@@ -121,6 +121,15 @@ func (v *investigation) wait() time.Duration {
 		return min(v.opts.Patience, max(10*v.a.Attempts[n-1].RTT, 30*time.Millisecond))
 	}
 	return v.opts.Patience
+}
+
+// settle is how long a trace waits for more after the last news. While nothing
+// is known of the distance, a host far behind near routers must have its time.
+func (v *investigation) settle() time.Duration {
+	if n := len(v.a.Attempts); n > 0 && !v.a.Attempts[n-1].Pending {
+		return max(30*time.Millisecond, 3*min(v.a.Attempts[n-1].Took, 100*time.Millisecond))
+	}
+	return 200 * time.Millisecond
 }
 
 // confirm asks once more for a hop that is silent to this port and not to

@@ -71,9 +71,10 @@ func groups(v *verdict.Verdict) []group {
 }
 
 // candidates writes the table of causes that are left, when there is more than
-// one: general causes first get room, then what refines them.
+// one: general causes first get room, then what refines them. A certain cause
+// with refinements has the table with Verbose only; see behind.
 func (p *page) candidates(v *verdict.Verdict) {
-	if len(v.Candidates) < 2 {
+	if len(v.Candidates) < 2 || v.Certainty == verdict.Certain && !p.Verbose {
 		return
 	}
 	type line struct{ percent, words, in, cause string }
@@ -111,4 +112,19 @@ func (p *page) candidates(v *verdict.Verdict) {
 		p.raw(strings.Repeat(" ", indent) + p.moreText(n))
 	}
 	p.blank()
+}
+
+// behind writes what may be behind a certain cause, on one line.
+func (p *page) behind(v *verdict.Verdict) {
+	if v.Certainty != verdict.Certain || len(v.Candidates) < 2 || p.Verbose {
+		return
+	}
+	var names []string
+	for _, c := range v.Candidates {
+		if c.Cause != v.Cause {
+			names = append(names, string(c.Cause)+" "+percent(c.Likelihood))
+		}
+	}
+	p.section("behind it")
+	p.item("", "perhaps "+p.fit(names, p.Width-p.margin-len("perhaps ")))
 }

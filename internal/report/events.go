@@ -107,6 +107,9 @@ func captured(a *evidence.Address) []event {
 				continue
 			}
 		case "icmp":
+			if !isError(&pkt) {
+				continue // an echo
+			}
 			if in := pkt.Inner.Local; in.IsValid() && local.IsValid() && in.Port() != local.Port() {
 				continue
 			}
@@ -117,6 +120,15 @@ func captured(a *evidence.Address) []event {
 		}
 	}
 	return ev
+}
+
+// isError says whether an ICMP packet reports an error: RFC 792, RFC 4443
+// section 2.1.
+func isError(p *evidence.Packet) bool {
+	if p.Src.Addr().Is4() {
+		return p.Type == 3 || p.Type == 4 || p.Type == 5 || p.Type == 11 || p.Type == 12
+	}
+	return p.Type < 128
 }
 
 // told derives the packets of the shown attempt from what its socket said.

@@ -32,6 +32,7 @@ type page struct {
 	buf    bytes.Buffer
 	margin int
 	label  string // of the section that begins with the next line
+	marks  int    // columns of the marks of its items
 }
 
 func newPage(o Options) *page {
@@ -85,8 +86,14 @@ func (p *page) prose(in, more int, sgr, text string) {
 	}
 }
 
-// section begins a labelled section. It shows with its first item only.
-func (p *page) section(label string) { p.label = label }
+// section begins a labelled section. It shows with its first item only. The
+// marks are those of its items, which are aligned.
+func (p *page) section(label string, marks ...string) {
+	p.label, p.marks = label, 0
+	for _, m := range marks {
+		p.marks = max(p.marks, min(cells(p.clean(m)), p.Width/4))
+	}
+}
 
 // lead gives what stands in the margin of the next line.
 func (p *page) lead() string {
@@ -101,15 +108,27 @@ func (p *page) lead() string {
 
 // item writes an entry of a section: a mark such as "1." or "e3", then text
 // wrapped beside it.
-func (p *page) item(mark, text string) {
+func (p *page) item(mark, text string) { p.entry(mark, p.clean(text)) }
+
+// list writes an entry whose text is a list of names, all of them.
+func (p *page) list(mark string, names []string) {
+	clean := make([]string, len(names))
+	for i, n := range names {
+		clean[i] = p.clean(n)
+	}
+	p.entry(mark, strings.Join(clean, ", "))
+}
+
+// entry writes an entry whose text is escaped.
+func (p *page) entry(mark, text string) {
 	if strings.Trim(mark+text, " ") == "" {
 		return // and leave the label for what follows
 	}
 	if mark != "" {
-		mark = cut(p.clean(mark), p.Width/4) + " "
+		mark = pad(cut(p.clean(mark), p.Width/4), p.marks) + " "
 	}
 	in := cells(mark)
-	for i, l := range wrap(p.clean(text), p.Width-p.margin-in) {
+	for i, l := range wrap(text, p.Width-p.margin-in) {
 		if i > 0 {
 			mark = strings.Repeat(" ", in)
 		}

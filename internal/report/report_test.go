@@ -82,9 +82,15 @@ func TestCertainWithRefinements(t *testing.T) {
 	d := refusedNarrowed()
 	d.Verdict.Certainty, d.Verdict.Candidates = verdict.Certain, d.Verdict.Candidates[:3]
 	got := text(t, d, report.Options{Titles: title})
-	for _, want := range []string{"(certain)", "certain  no-listener", "22 %             service-down"} {
+	for _, want := range []string{"(certain)", "\ncause        no-listener", "\nbehind it    perhaps service-down 22 %, listens-on-loopback 15 %\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in\n%s", want, got)
+		}
+	}
+	got = text(t, d, report.Options{Verbose: true})
+	for _, want := range []string{"certain  no-listener", "22 %             service-down"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("-v: %q is missing in\n%s", want, got)
 		}
 	}
 	d.Verdict.Certainty = verdict.Narrowed

@@ -37,8 +37,12 @@ func (p *page) cause(v *verdict.Verdict) {
 
 // why writes the facts that a verdict rests on.
 func (p *page) why(d *verdict.Diagnosis, v *verdict.Verdict) {
-	p.section("why")
 	n := p.limit(6, len(v.Because))
+	marks := make([]string, n)
+	for i, id := range v.Because[:n] {
+		marks[i] = string(id)
+	}
+	p.section("why", marks...)
 	for _, id := range v.Because[:n] {
 		if i := slices.IndexFunc(d.Facts, func(f evidence.Fact) bool { return f.ID == id }); i >= 0 {
 			p.item(string(id), d.Facts[i].Text)
@@ -77,13 +81,16 @@ func (p *page) ruledOut(list []verdict.RuledOut) {
 	for _, f := range facts[n:] {
 		rest += len(f.causes)
 	}
-	p.section("ruled out")
+	marks := make([]string, n)
+	for i, f := range facts[:n] {
+		marks[i] = f.id
+	}
+	p.section("ruled out", marks...)
 	for _, f := range facts[:n] {
-		k := p.limit(len(f.causes), len(f.causes))
 		if p.Verbose {
-			p.item(f.id, strings.Join(f.causes[:k], ", ")+andMore(len(f.causes)-k))
+			p.list(f.id, f.causes[:p.limit(0, len(f.causes))])
 		} else {
-			p.item(f.id, p.fit(f.causes, p.Width-p.margin-cells(f.id)-1))
+			p.item(f.id, p.fit(f.causes, p.Width-p.margin-p.marks-1))
 		}
 	}
 	p.more(rest)
@@ -212,7 +219,8 @@ func (p *page) step(n int, s verdict.Step) {
 }
 
 // fixes writes what would remove the cause. When the verdict is not certain it
-// says for which cause that would be.
+// says for which cause that would be; the system is named unless all are for
+// Linux.
 func (p *page) fixes(verdicts []*verdict.Verdict) {
 	type remedy struct {
 		verdict.Fix
@@ -231,6 +239,7 @@ func (p *page) fixes(verdicts []*verdict.Verdict) {
 			}
 		}
 	}
+	plain := !slices.ContainsFunc(all, func(r remedy) bool { return r.OS != "" && r.OS != "linux" })
 	p.section("fix")
 	n := p.limit(3, len(all))
 	for _, r := range all[:n] {
@@ -238,7 +247,7 @@ func (p *page) fixes(verdicts []*verdict.Verdict) {
 		if r.only != "" {
 			text = "if " + string(r.only) + ": " + text
 		}
-		if r.OS != "" {
+		if !plain && r.OS != "" {
 			text += " (" + r.OS + ")"
 		}
 		p.item("", text)

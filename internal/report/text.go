@@ -111,7 +111,7 @@ func (p *page) body(d *verdict.Diagnosis) {
 		}
 		p.addresses(d)
 		if own {
-			p.proof(d, &d.Verdict, nil)
+			p.proof(d, without(&d.Verdict, blocks), nil)
 		}
 		p.blocks(d, blocks)
 	}
@@ -142,7 +142,18 @@ func (p *page) proof(d *verdict.Diagnosis, v *verdict.Verdict, a *evidence.Addre
 	}
 	p.blank()
 	p.cause(v)
+	p.behind(v)
 	p.why(d, v)
+}
+
+// without leaves out of the verdict of the whole the facts that the verdicts
+// of its addresses cite: they are shown there.
+func without(v *verdict.Verdict, blocks []block) *verdict.Verdict {
+	out := *v
+	out.Because = slices.DeleteFunc(slices.Clone(v.Because), func(id evidence.ID) bool {
+		return slices.ContainsFunc(blocks, func(b block) bool { return slices.Contains(b.v.Verdict.Because, id) })
+	})
+	return &out
 }
 
 // block is a failing address, and others whose verdict is the same.
@@ -183,6 +194,9 @@ func likeness(a *verdict.AddressVerdict) string {
 
 // blocks writes the verdicts of addresses, each after a line like the first.
 func (p *page) blocks(d *verdict.Diagnosis, blocks []block) {
+	if len(blocks) == 0 {
+		return
+	}
 	n := p.limit(3, len(blocks))
 	for _, b := range blocks[:n] {
 		subject := b.v.Addr.Addr().String()

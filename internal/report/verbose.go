@@ -31,7 +31,11 @@ func (p *page) facts(facts []evidence.Fact) {
 	}
 	p.blank()
 	n := p.limit(0, len(facts))
-	p.section("facts")
+	marks := make([]string, n)
+	for i, f := range facts[:n] {
+		marks[i] = string(f.ID)
+	}
+	p.section("facts", marks...)
 	for _, f := range facts[:n] {
 		p.item(string(f.ID), fmt.Sprintf("%s = %s, by %s at %s: %s", f.Key, f.Value, f.Source, duration(f.At), f.Text))
 	}

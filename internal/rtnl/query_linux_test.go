@@ -52,7 +52,18 @@ func reader(t *testing.T, script string) *Reader {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Close)
+	nettest.Eventually(t, "the addresses of IPv6 did not become local", func() bool { return settled(r) })
 	return r
+}
+
+// settled says whether the kernel has made the local routes of all addresses
+// of IPv6, which it does a moment after the address was added.
+func settled(r *Reader) bool {
+	addrs, err := r.Addrs(true)
+	return err == nil && !slices.ContainsFunc(addrs, func(a LocalAddr) bool {
+		f, err := r.Route(Lookup{To: a.Addr, Link: a.Link})
+		return err != nil || a.Usable && f.Type != "local"
+	})
 }
 
 // two makes a link between v0, which has addresses, and v1.

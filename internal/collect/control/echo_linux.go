@@ -23,7 +23,8 @@ import (
 // Echo sends one ICMP echo request to addr and waits for the reply, or an
 // error about it. It needs a group within net.ipv4.ping_group_range (icmp(7))
 // or CAP_NET_RAW, and gives a *PermissionError without both. The answer of an
-// echo that this host itself would not send is "not-sent".
+// echo that this host itself would not send is "not-sent"; only where an
+// output rule drops one for IPv6, an ordinary user sees silence.
 func Echo(ctx context.Context, env collect.Env, addr netip.Addr, timeout time.Duration) (evidence.Control, error) {
 	addr = addr.Unmap()
 	c := evidence.Control{Kind: evidence.ControlEcho, At: env.Clock.Now()}
@@ -77,10 +78,11 @@ func openEcho(env collect.Env, addr netip.Addr) (*echoSocket, error) {
 		family, proto = unix.AF_INET6, unix.IPPROTO_ICMPV6
 	}
 	const flags = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|flags, proto)
-	if err != nil {
-		s.raw = true
-		fd, err = unix.Socket(family, unix.SOCK_RAW|flags, proto)
+	// The raw socket first: a ping socket for IPv6 does not tell when an output
+	// rule drops the request (ping_v6_sendmsg in net/ipv6/ping.c).
+	fd, err := unix.Socket(family, unix.SOCK_RAW|flags, proto)
+	if s.raw = err == nil; !s.raw {
+		fd, err = unix.Socket(family, unix.SOCK_DGRAM|flags, proto)
 	}
 	switch {
 	case err == unix.EPERM || err == unix.EACCES:

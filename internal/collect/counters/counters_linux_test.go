@@ -164,7 +164,7 @@ func TestPorts(t *testing.T) {
 
 		// Three connections to the target, one of them from another address,
 		// one from a port below the range.
-		if err := dial("", "127.0.0.1:7001"); err != nil {
+		if err := dial("127.0.0.1:40010", "127.0.0.1:7001"); err != nil {
 			return err
 		}
 		if err := dial("127.0.0.5:40050", "127.0.0.1:7001"); err != nil {

@@ -85,6 +85,9 @@ func TestCollectDevice(t *testing.T) {
 				return err
 			}
 			defer closeAll(fd)
+			if _, err := arriving(t, "fd77:1::1", ""); err != nil {
+				return err
+			}
 			got, err := Collect(t.Context(), env(), netip.MustParseAddrPort("[fd77:1::1]:7001"))
 			if err != nil {
 				return err

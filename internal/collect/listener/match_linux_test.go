@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 	"github.com/tcpwhy/tcpwhy/internal/netns"
 	"github.com/tcpwhy/tcpwhy/internal/nettest"
+	"github.com/tcpwhy/tcpwhy/internal/rtnl"
 )
 
 // socket says how to make a listening socket.
@@ -179,14 +181,22 @@ func matrix(t *testing.T) error {
 		{"10.77.1.1", ""}, {"10.77.1.1", "v0"}, {"10.77.2.1", ""}, {"10.77.2.1", "w0"},
 		{"::ffff:10.77.1.1", ""}, {"fd77:1::1", ""}, {"fd77:1::1", "v0"}, {"fd77:2::1", ""}, {"fe80::77%10", ""},
 	}
+	arrivals := make(map[string]int)
+	for _, to := range targets {
+		in, err := arriving(t, to.addr, to.device)
+		if err != nil {
+			return err
+		}
+		arrivals[to.addr+to.device] = in
+	}
 	for i, a := range sockets {
 		for _, b := range sockets[i:] { // a pair of equals shares the port
 			for _, to := range targets {
-				ab, err := reached(t, a, b, to.addr, to.device)
+				ab, err := reached(t, a, b, to.addr, to.device, arrivals[to.addr+to.device])
 				if err != nil {
 					return err
 				}
-				ba, err := reached(t, b, a, to.addr, to.device)
+				ba, err := reached(t, b, a, to.addr, to.device, arrivals[to.addr+to.device])
 				if err != nil {
 					return err
 				}
@@ -209,7 +219,7 @@ func matrix(t *testing.T) error {
 type outcome struct{ got, serves [2]bool }
 
 // reached makes two listeners and connects to them.
-func reached(t *testing.T, a, b socket, addr, device string) (o outcome, err error) {
+func reached(t *testing.T, a, b socket, addr, device string, in int) (o outcome, err error) {
 	const port = 7000
 	var fds []int
 	defer func() { closeAll(fds...) }()
@@ -228,18 +238,34 @@ func reached(t *testing.T, a, b socket, addr, device string) (o outcome, err err
 	if i >= 0 {
 		o.got[i] = true
 	}
-	serves, err := predict(t, fds, target, collect.Env{Interface: device})
+	serves, err := predict(t, fds, target, in)
 	copy(o.serves[:], serves)
 	return o, err
 }
 
+// arriving is the interface that arrival gives, once the kernel has made the
+// local route of the address: for IPv6 that is a moment after it was added.
+func arriving(t *testing.T, addr, device string) (int, error) {
+	a := netip.MustParseAddr(addr)
+	var in int
+	var err error
+	nettest.Eventually(t, addr+" did not become local", func() bool {
+		r, e := rtnl.NewReader()
+		if e != nil {
+			return false
+		}
+		defer r.Close()
+		zone, _ := strconv.Atoi(a.Zone())
+		f, e := r.Route(rtnl.Lookup{To: a, Link: zone})
+		in, _, err = arrival(collect.Env{Interface: device}, a)
+		return e == nil && f.Type == "local"
+	})
+	return in, err
+}
+
 // predict says what Serves is for each of the sockets.
-func predict(t *testing.T, fds []int, target netip.AddrPort, env collect.Env) ([]bool, error) {
+func predict(t *testing.T, fds []int, target netip.AddrPort, in int) ([]bool, error) {
 	socks, err := listening(t.Context(), new(evidence.Listeners), target.Port())
-	if err != nil {
-		return nil, err
-	}
-	in, _, err := arrival(env, target.Addr())
 	if err != nil {
 		return nil, err
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/nettest"
 )
 
-// namespace makes a network namespace set up by a script for ip(8).
-func namespace(t *testing.T, script string) *netns.NS {
+// namespace makes a network namespace with base, and then more, done by ip(8).
+func namespace(t *testing.T, more string) *netns.NS {
 	t.Helper()
 	nettest.NeedProgram(t, "ip")
 	ns, err := netns.New()
@@ -28,10 +28,23 @@ func namespace(t *testing.T, script string) *netns.NS {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ns.Close() })
-	if err := ns.Do(func() error { return ip(script) }); err != nil {
+	if err := ns.Do(func() error { return ip(base) }); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, ns, "fd77:1::1")
+	if err := ns.Do(func() error { return ip(more) }); err != nil {
 		t.Fatal(err)
 	}
 	return ns
+}
+
+// settle waits until the kernel has made the local route of an address of
+// IPv6, which it does a moment after the address was added.
+func settle(t *testing.T, ns *netns.NS, addr string) {
+	t.Helper()
+	nettest.Eventually(t, addr+" did not become local", func() bool {
+		return collectIn(t, ns, collect.Env{}, addr).Type == "local"
+	})
 }
 
 func ip(script string) error {
@@ -85,7 +98,7 @@ func addrs(list ...string) (out []netip.Addr) {
 func TestCollect(t *testing.T) {
 	nettest.InUserNS(t, func(t *testing.T) {
 		nettest.LeakCheck(t)
-		ns := namespace(t, base)
+		ns := namespace(t, "")
 		addr := netip.MustParseAddr
 		v0 := &evidence.Link{Name: "v0", Kind: "veth", Up: true, Carrier: true, MTU: 1400}
 		lo := &evidence.Link{Name: "lo", Up: true, Carrier: true, MTU: 65536}
@@ -147,9 +160,10 @@ var compare = cmp.Options{
 
 func TestCollectEnv(t *testing.T) {
 	nettest.InUserNS(t, func(t *testing.T) {
-		ns := namespace(t, base+`addr add 10.77.1.11/24 dev v0
+		ns := namespace(t, `addr add 10.77.1.11/24 dev v0
 addr add fe80::7/64 dev v1 nodad
 `)
+		settle(t, ns, "fe80::7%v1")
 		for source, want := range map[string]bool{
 			"10.77.1.11": true, "127.5.5.5": true, "0.0.0.0": true, "10.77.1.99": false, "192.0.2.7": false,
 		} {
@@ -195,7 +209,7 @@ func TestDownLinks(t *testing.T) {
 			{"loopback down", "link set lo down", "", ""},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				ns := namespace(t, base+c.script)
+				ns := namespace(t, c.script)
 				for to, want := range map[string]string{"192.0.2.1": c.v4, "2001:db8::1": c.v6} {
 					var names []string
 					for _, l := range collectIn(t, ns, collect.Env{}, to).DownLinks {
@@ -217,7 +231,7 @@ func sameWords(a, b string) bool {
 func TestAfter(t *testing.T) {
 	nettest.InUserNS(t, func(t *testing.T) {
 		nettest.LeakCheck(t)
-		ns := namespace(t, base)
+		ns := namespace(t, "")
 		for _, to := range []string{"10.77.1.9", "fd77:1::9"} {
 			addr := netip.MustParseAddr(to)
 			r := collectIn(t, ns, collect.Env{}, to)

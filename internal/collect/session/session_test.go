@@ -293,22 +293,44 @@ func TestBounds(t *testing.T) {
 // A cancelled context ends all of it, whatever it waits for.
 func TestCancel(t *testing.T) {
 	nettest.LeakCheck(t)
-	for _, scheme := range []string{"", "http", "https", "ssh"} {
-		addr := serve(t, speak(""))
-		c, err := addr.dial(t.Context(), 0)
-		if err != nil {
-			t.Fatal(err)
+	for _, early := range []bool{false, true} {
+		for _, scheme := range []string{"", "http", "https", "ssh"} {
+			addr := serve(t, speak(""))
+			c, err := addr.dial(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			if early {
+				cancel()
+			} else {
+				time.AfterFunc(20*time.Millisecond, cancel)
+			}
+			start := time.Now()
+			Probe(ctx, collect.Env{}, c, Options{Scheme: scheme, Quick: time.Hour, Reply: time.Hour, Idle: time.Hour, MTU: true, Stall: true,
+				Redial: addr.dial})
+			if took := time.Since(start); took > nettest.Patience {
+				t.Errorf("%q: took %v", scheme, took)
+			}
+			if _, err := c.Write([]byte("x")); err == nil {
+				t.Errorf("%q: the connection is still open", scheme)
+			}
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(20*time.Millisecond, cancel)
-		start := time.Now()
-		Probe(ctx, collect.Env{}, c, Options{Scheme: scheme, Quick: time.Hour, Reply: time.Hour, Idle: time.Hour, MTU: true, Stall: true,
-			Redial: addr.dial})
-		if took := time.Since(start); took > nettest.Patience {
-			t.Errorf("%q: took %v", scheme, took)
-		}
-		if _, err := c.Write([]byte("x")); err == nil {
-			t.Errorf("%q: the connection is still open", scheme)
+	}
+}
+
+func TestEndOf(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nil, ""}, {io.EOF, "fin"}, {os.ErrDeadlineExceeded, ""}, {net.ErrClosed, ""}, {errTooMuch, ""},
+		{&net.OpError{Err: os.NewSyscallError("read", syscall.ECONNRESET)}, "rst"},
+		{&net.OpError{Err: os.NewSyscallError("write", syscall.EPIPE)}, "fin"},
+		{&net.OpError{Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}, ""}, // by our own system
+	} {
+		if got := endOf(c.err); got != c.want {
+			t.Errorf("%v: %q, want %q", c.err, got, c.want)
 		}
 	}
 }
