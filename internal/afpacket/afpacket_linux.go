@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,11 +17,13 @@ import (
 )
 
 type conn struct {
-	file   *os.File
-	raw    syscall.RawConn
+	file *os.File
+	raw  syscall.RawConn
+	buf  []byte
+	oob  []byte
+
 	closed atomic.Bool
-	buf    []byte
-	oob    []byte
+	using  sync.RWMutex // held while the descriptor is in use, see Close
 }
 
 // room is the size asked for the socket's buffer. The kernel charges a packet
@@ -85,29 +89,23 @@ func setup(fd int, filter []bpf.RawInstruction, ifindex int) error {
 // os.ErrDeadlineExceeded at the deadline, and with os.ErrClosed after Close;
 // packets that came before the deadline can still be had from Next.
 func (c *Conn) Wait() error {
-	return c.wrap(c.raw.Read(func(fd uintptr) bool {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(p, 0)
-		return n > 0 || err != nil && err != unix.EINTR
-	}))
-}
-
-// wrap gives the error of a closed file its public name.
-func (c *Conn) wrap(err error) error {
-	if err != nil && c.closed.Load() {
-		return os.ErrClosed
-	}
-	return err
+	return c.use(func() error {
+		return c.raw.Read(func(fd uintptr) bool {
+			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			n, err := unix.Poll(p, 0)
+			return n > 0 || err != nil && err != unix.EINTR
+		})
+	})
 }
 
 // Next fills p with the next packet, or returns false at once if there is none
 // at the moment. An error means that the capture is over, or that an interface
 // went down, after which it may be called again.
 func (c *Conn) Next(p *Packet) (ok bool, err error) {
-	cerr := c.raw.Control(func(fd uintptr) { ok, err = c.next(int(fd), p) })
-	if cerr != nil {
-		return false, c.wrap(cerr)
-	}
+	err = c.control(func(fd int) error {
+		ok, err = c.next(fd, p)
+		return err
+	})
 	return ok, err
 }
 
@@ -155,15 +153,15 @@ func (c *Conn) next(fd int, p *Packet) (bool, error) {
 		p.HardwareAddr = sll.Addr
 		p.HardwareAddrLen = min(int(sll.Halen), len(sll.Addr))
 	}
-	p.control(c.oob[:oobn])
+	p.annotate(c.oob[:oobn])
 	if p.Time.IsZero() {
 		p.Time = time.Now().Round(0)
 	}
 	return true, nil
 }
 
-// control takes time and auxiliary data from the control messages.
-func (p *Packet) control(oob []byte) {
+// annotate takes time and auxiliary data from the control messages.
+func (p *Packet) annotate(oob []byte) {
 	for len(oob) >= unix.SizeofCmsghdr {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(oob)
 		if err != nil {
@@ -186,40 +184,81 @@ func (p *Packet) control(oob []byte) {
 }
 
 // SetDeadline sets the time at which Wait gives up; the zero time is never.
-func (c *Conn) SetDeadline(t time.Time) error { return c.file.SetReadDeadline(t) }
+func (c *Conn) SetDeadline(t time.Time) error {
+	return c.use(func() error { return c.file.SetReadDeadline(t) })
+}
 
 // InterfaceName gives the name of an interface in the capture's own namespace,
 // or "" when it is gone.
-func (c *Conn) InterfaceName(index int) (name string) {
-	_ = c.raw.Control(func(fd uintptr) {
+func (c *Conn) InterfaceName(index int) string {
+	var name string
+	_ = c.control(func(fd int) error {
 		ifr, err := unix.NewIfreq("")
 		if err != nil {
-			return
+			return err
 		}
 		ifr.SetUint32(uint32(index))
-		if unix.IoctlIfreq(int(fd), unix.SIOCGIFNAME, ifr) == nil {
+		if err = unix.IoctlIfreq(fd, unix.SIOCGIFNAME, ifr); err == nil {
 			name = ifr.Name()
 		}
+		return err
 	})
 	return name
 }
 
 // Stats reads the counters and sets them back.
-func (c *Conn) Stats() (s Stats, err error) {
-	cerr := c.raw.Control(func(fd uintptr) {
-		var t *unix.TpacketStats
-		if t, err = unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
-			s = Stats{Received: int(t.Packets), Dropped: int(t.Drops)}
+func (c *Conn) Stats() (Stats, error) {
+	var s Stats
+	err := c.control(func(fd int) error {
+		t, err := unix.GetsockoptTpacketStats(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+		if err != nil {
+			return os.NewSyscallError("getsockopt PACKET_STATISTICS", err)
 		}
+		s = Stats{Received: int(t.Packets), Dropped: int(t.Drops)}
+		return nil
 	})
-	if cerr != nil {
-		return s, c.wrap(cerr)
-	}
-	return s, os.NewSyscallError("getsockopt PACKET_STATISTICS", err)
+	return s, err
 }
 
-// Close ends the capture; a Wait that blocks returns.
+// Close ends the capture; a Wait that blocks returns. It does not wait for the
+// kernel, which takes some 15 ms to let go of a packet socket: packet_release
+// in net/packet/af_packet.c sleeps for a grace period.
 func (c *Conn) Close() error {
-	c.closed.Store(true)
-	return c.file.Close()
+	if c.closed.Swap(true) {
+		return nil
+	}
+	go func() {
+		// Whoever uses the descriptor last closes it, and sleeps. That must be
+		// nobody else, so wake them up first and let them go.
+		for !c.using.TryLock() {
+			_ = c.file.SetReadDeadline(time.Unix(1, 0))
+			runtime.Gosched()
+		}
+		c.file.Close()
+	}()
+	return nil
+}
+
+// control runs f with the descriptor.
+func (c *Conn) control(f func(fd int) error) error {
+	return c.use(func() (err error) {
+		if cerr := c.raw.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
+			return cerr
+		}
+		return err
+	})
+}
+
+// use runs f unless the capture is closed, also while f runs: then the error is
+// os.ErrClosed.
+func (c *Conn) use(f func() error) error {
+	if c.closed.Load() || !c.using.TryRLock() {
+		return os.ErrClosed
+	}
+	defer c.using.RUnlock()
+	err := f()
+	if err != nil && c.closed.Load() {
+		return os.ErrClosed
+	}
+	return err
 }

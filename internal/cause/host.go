@@ -49,7 +49,7 @@ func hostCauses() []Cause {
 				// to come "from" the target, after a failed address resolution.
 				with(rejected(is(FromTarget, FromHereTarget), is(ICMPHost, ICMPNet)), P{ICMPDelay: is(DelayLate), ICMPQuote: is(Value(QuoteRewritten))}),
 				with(rejected(is(FromTarget, FromHereTarget), is(ICMPPort, ICMPProhibited, ICMPHost, ICMPNet, ICMPOther)), P{ICMPQuote: is(Value(QuoteRewritten))}),
-				with(silent(), P{PathEnd: is(PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole, PathShort), HostSYNACK: is(No), HostDrop: is(DropNone)}),
+				with(silent(), P{PathEnd: is(PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole, PathShort), HostSYNACK: is(No), HostDrop: is(DropNone), HostQueue: is(Free)}),
 			),
 			Weights: []Weight{{AnswerFrom, DistanceHost, 0.3}, {AnswerFrom, DistanceSame, 0.3}, {AnswerFrom, DistanceFarther, 10}, {Answer, AnswerNone, 0.5}}},
 		{ID: "tcp-signature-required", Stage: StageHost, Title: "the listener wants signed segments (TCP-MD5 or TCP-AO)", Prior: 0.3,

@@ -37,7 +37,7 @@ func localCauses() []Cause {
 		{ID: "too-many-open-files", Stage: StageLocal, Title: "the limit of open descriptors is reached", Prior: 1,
 			Ways: ways(with(inCall(ConnNoFiles), P{FilesHere: is(Full)}))},
 		{ID: "local-firewall-drop", Stage: StageLocal, Title: "this host's own output rules drop the SYN", Prior: 3,
-			Ways: ways(with(silent(), P{SynLeft: is(No), PathEnd: is(PathNoHop, PathShort, PathOnLink)}))},
+			Ways: ways(with(silent(), P{SynLeft: is(No), PathEnd: is(PathNoHop, PathShort, PathOnLink), HostQueue: is(Free)}))},
 		{ID: "local-firewall-reject", Stage: StageLocal, Title: "this host's own output rules reject the SYN", Prior: 3,
 			Ways: ways(
 				with(rejected(is(FromHere, FromHereTarget), is(ICMPPort, ICMPHost, ICMPNet, ICMPProhibited, ICMPOther)),

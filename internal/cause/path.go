@@ -46,8 +46,11 @@ func pathCauses() []Cause {
 				with(silent(), remote(), P{PathEnd: is(PathLoop), HostAnswers: is(No)}),
 			)},
 		{ID: "ttl-too-small", Stage: StagePath, Title: "the target is farther away than the TTL reaches", Prior: 0.3,
-			Ways: ways(with(leaves(), remote(), P{Connect: is(ConnHostUnreach, ConnNetUnreach, ConnTimeout), Answer: is(AnswerICMP), ICMPCode: is(ICMPExceeded), ICMPFrom: fromRouter,
-				PathEnd: is(PathAnswered, PathUnknown, PathLastHop, PathShort, PathBlackhole, PathNoHop), ProbeTTL255: is(ProbeAnswered), ConnectRepeat: is(RepeatSteady, RepeatMixed)}))},
+			Ways: ways(
+				// Without the router's ICMP: only SYNs with a larger TTL are answered.
+				with(silent(), remote(), P{PathEnd: is(PathAnswered), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeTTL255: is(ProbeAnswered)}),
+				with(leaves(), remote(), P{Connect: is(ConnHostUnreach, ConnNetUnreach, ConnTimeout), Answer: is(AnswerICMP), ICMPCode: is(ICMPExceeded), ICMPFrom: fromRouter,
+					PathEnd: is(PathAnswered, PathUnknown, PathLastHop, PathShort, PathBlackhole, PathNoHop), ProbeTTL255: is(ProbeAnswered), ConnectRepeat: is(RepeatSteady, RepeatMixed)}))},
 		{ID: "return-path-lost", Stage: StagePath, Title: "the SYN-ACK leaves the host and never arrives here", Prior: 3,
 			Ways:    ways(with(silent(), remote(), beyondRouters(), P{HostSYN: is(Yes), HostSYNACK: is(Yes), HostSockets: is(SocketsServe), HostRule: is(RuleNone)})),
 			Weights: []Weight{{ProbeACK, ProbeRST, 0.2}}},

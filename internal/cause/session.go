@@ -11,14 +11,16 @@ func sessionCauses() []Cause {
 	mute := func(accepted Value) []P {
 		return session(P{SessionReply: is(ReplyNothing, NotAsked), SessionAcked: is(Yes), HostAccepted: is(accepted)})
 	}
+	// It may also fail at our request, and end the connection without a word.
+	gone := with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter, EndRSTAfter), HostAccepted: is(Yes)})
 	return []Cause{
 		{ID: "reset-on-accept", Stage: StageSession, Title: "the connection is accepted and reset at once", Prior: 5,
-			Ways: session(P{SessionEnd: is(EndRST, EndRSTAfter), SessionReply: is(ReplyNothing, NotAsked)})},
+			Ways: session(P{SessionEnd: is(EndRST), SessionReply: is(ReplyNothing, NotAsked)})},
 		{ID: "closed-on-accept", Stage: StageSession, Title: "the connection is accepted and closed without a byte", Prior: 5,
-			Ways: session(P{SessionEnd: is(EndFIN, EndFINAfter), SessionReply: is(ReplyNothing, NotAsked)})},
+			Ways: session(P{SessionEnd: is(EndFIN), SessionReply: is(ReplyNothing, NotAsked)})},
 		{ID: "never-accepted", Stage: StageSession, Title: "the kernel completed the handshake, the application never took the connection", Prior: 2, Ways: mute(No),
 			Weights: []Weight{{SessionReply, NotAsked, 0.02}}},
-		{ID: "application-silent", Stage: StageSession, Title: "the application accepted and does not answer", Prior: 5, Ways: mute(Yes),
+		{ID: "application-silent", Stage: StageSession, Title: "the application accepted and does not answer", Prior: 5, Ways: append(mute(Yes), gone),
 			Weights: []Weight{{SessionReply, NotAsked, 0.02}}},
 		{ID: "receiver-stalled", Stage: StageSession, Title: "the application stopped reading: its window is zero", Prior: 1,
 			Ways: session(P{SessionWindow: is(WindowZero), SessionReply: is(ReplyNothing, NotAsked), SessionLarge: is(LargePasses, LargeStalls, LargeDead, NotAsked)})},
@@ -26,7 +28,7 @@ func sessionCauses() []Cause {
 			Ways: ways(
 				with(opens(), P{SessionReply: is(ReplyTLSError), SessionEnd: is(EndNone, EndFINAfter, EndRSTAfter)}),
 				// Some servers end the connection without the alert that would say why.
-				with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter, EndRSTAfter)}),
+				with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter, EndRSTAfter), SessionHello: is(HelloTLS)}),
 			)},
 		{ID: "wrong-protocol", Stage: StageSession, Title: "another protocol answers", Prior: 4,
 			Ways: ways(

@@ -81,11 +81,12 @@ func linux(items []manual.Item, most int) []manual.Item {
 }
 
 // Predicts tells what a cause allows for a key, for the table of causes
-// against facts.
-func Predicts(id verdict.CauseID, k evidence.Key) (allowed []evidence.Value, says bool) {
+// against facts; any means that it allows every answer.
+func Predicts(id verdict.CauseID, k evidence.Key) (allowed []evidence.Value, any bool) {
 	c, ok := cause.Get(id)
 	if !ok {
-		return nil, false
+		return nil, true
 	}
-	return c.Allowed(k)
+	allowed, says := c.Allowed(k)
+	return allowed, !says
 }

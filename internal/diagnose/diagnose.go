@@ -93,14 +93,24 @@ func (d *Differential) has(id verdict.CauseID) bool {
 	return slices.ContainsFunc(d.left, func(l left) bool { return l.cause.ID == id })
 }
 
-// roots counts the candidates that are not mere refinements of another one.
+// roots counts the candidates that are not mere refinements of another one, and
+// returns the likeliest of them, its refinements included.
 func (d *Differential) roots() (n int, first *left) {
+	top := 0.0
 	for i := range d.left {
-		if d.has(d.left[i].cause.Refines) {
+		l := &d.left[i]
+		if d.has(l.cause.Refines) {
 			continue
 		}
-		if n++; first == nil {
-			first = &d.left[i]
+		n++
+		sum := l.weight
+		for _, o := range d.left {
+			if o.cause.Refines == l.cause.ID {
+				sum += o.weight
+			}
+		}
+		if sum > top {
+			first, top = l, sum
 		}
 	}
 	return n, first

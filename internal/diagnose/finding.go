@@ -231,7 +231,11 @@ func (v *view) mixed(d *verdict.Diagnosis, nv verdict.Verdict) string {
 		if a.Outcome == verdict.Open {
 			works = append(works, a.Addr.Addr().String())
 		} else {
-			fails = append(fails, fmt.Sprintf("%v (%s)", a.Addr.Addr(), a.Verdict.Cause))
+			why := string(a.Outcome)
+			if a.Verdict.Certainty == verdict.Certain {
+				why = string(a.Verdict.Cause)
+			}
+			fails = append(fails, fmt.Sprintf("%v (%s)", a.Addr.Addr(), why))
 		}
 	}
 	short := func(s []string) string {

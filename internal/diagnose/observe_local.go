@@ -166,14 +166,27 @@ func (o *observer) synLeft(v *view) {
 		o.add(evidence.SynLeft, evidence.Yes, "path", v.a.Path.At, "SYNs to the port leave this host: %v, %s away, answered one", h.Addr, plural(n, "hop", "hops"))
 		return
 	}
-	if v.a.Capture != nil && v.a.Capture.Dropped == 0 {
-		for i := range v.a.Packets {
-			p := &v.a.Packets[i]
-			if p.Kind == "tcp" && p.Outgoing && p.Dst == v.a.Addr && hasFlag(p.Flags, "SYN") {
-				o.add(evidence.SynLeft, evidence.Yes, "packets", p.At, "the SYN was seen going out on %s", p.Interface)
-				return
-			}
+	var other *evidence.Packet
+	for i := range v.a.Packets {
+		p := &v.a.Packets[i]
+		switch {
+		case p.Kind != "tcp" || !p.Outgoing || p.Dst.Addr() != v.addr() || !hasFlag(p.Flags, "SYN"):
+		case p.Dst == v.a.Addr:
+			o.add(evidence.SynLeft, evidence.Yes, "packets", p.At, "the SYN was seen going out on %s", p.Interface)
+			return
+		default:
+			other = p
 		}
+	}
+	n := v.a.Route
+	unresolved := n != nil && n.NeighbourAfter != nil && (n.NeighbourAfter.State == "FAILED" || n.NeighbourAfter.State == "INCOMPLETE")
+	switch {
+	case v.a.Capture != nil && v.a.Capture.Dropped > 0:
+	case other != nil:
+		// Only beside a SYN that was seen does one that was not prove anything:
+		// IPsec, for one, hides all of them from the capture.
+		o.add(evidence.SynLeft, evidence.No, "packets", other.At, "SYNs to port %d went out on %s, none to port %d", other.Dst.Port(), other.Interface, v.a.Addr.Port())
+	case unresolved && v.a.Capture != nil:
 		o.add(evidence.SynLeft, evidence.No, "packets", m.At, "no SYN to the port appeared on any interface")
 	}
 }

@@ -231,8 +231,8 @@ func (o *observer) outcomes(s *evidence.Set) {
 	n := 0
 	for i := range s.Addresses {
 		v := newView(s, &s.Addresses[i])
-		if v.main == nil {
-			continue
+		if v.main == nil || v.noFamily() {
+			continue // a program passes over a family that its host has not
 		}
 		n++
 		f := 1
@@ -273,6 +273,13 @@ func count(n int, family string, works bool) string {
 		s, verb = "all "+family+" addresses", strings.TrimSuffix(verb, "s")
 	}
 	return s + verb
+}
+
+// noFamily says that this host has no address of the target's family, so that
+// programs do not try the address where there is another (RFC 6724, rule 1).
+func (v *view) noFamily() bool {
+	r := v.a.Route
+	return v.inCall() && r != nil && r.Type == "" && len(r.FamilyAddrs) == 0 && !v.here
 }
 
 // broken says that a program would not be served at the address.

@@ -131,8 +131,9 @@ func triedTwice(p *evidence.Path, ttl int) bool {
 	return ok && h.Kind == "silent" && h.Tries >= 2
 }
 
-// loops says that routers repeat: one answers at two TTLs with another one, or
-// two TTLs in a row more than a path's own hop, up to the end of the trace.
+// loops says that routers repeat, far more often than a tunnel or a balanced
+// path would show the same router twice. Loops of routers that limit their ICMP
+// leave gaps, so no regular pattern is asked for.
 func loops(p *evidence.Path) bool {
 	seen := map[string][]int{}
 	for _, h := range p.Hops {
@@ -141,7 +142,7 @@ func loops(p *evidence.Path) bool {
 		}
 	}
 	for _, ttls := range seen {
-		if len(ttls) >= 4 {
+		if len(ttls) >= 4 && lastHop(p) >= 8 {
 			return true
 		}
 	}

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
@@ -12,25 +13,15 @@ func (o *observer) session(v *view) {
 	if s == nil || v.kind != evidence.AnswerSYNACK {
 		return
 	}
-	switch s.End {
-	case "rst":
-		if s.Hello == "" {
-			o.add(evidence.SessionEnd, evidence.EndRST, "session", s.At+s.EndAt, "the peer reset the connection %s after the handshake", ms(s.EndAt))
-		} else {
-			o.add(evidence.SessionEnd, evidence.EndRSTAfter, "session", s.At+s.EndAt, "the peer reset the connection once it had our %s", s.Hello)
-		}
-	case "fin":
-		switch {
-		case s.Received > 0:
-			o.add(evidence.SessionEnd, evidence.EndNone, "session", s.At+s.EndAt, "the peer answered before it closed the connection")
-		case s.Hello == "":
-			o.add(evidence.SessionEnd, evidence.EndFIN, "session", s.At+s.EndAt, "the peer closed the connection %s after the handshake, without a byte", ms(s.EndAt))
-		default:
-			o.add(evidence.SessionEnd, evidence.EndFINAfter, "session", s.At+s.EndAt, "the peer closed the connection without a byte once it had our %s", s.Hello)
-		}
+	switch {
+	case s.Hello == "":
+		o.add(evidence.SessionHello, evidence.HelloNone, "session", s.At, "nothing was said first")
+	case s.Expect == "tls":
+		o.add(evidence.SessionHello, evidence.HelloTLS, "session", s.At, "a %s was sent", s.Hello)
 	default:
-		o.add(evidence.SessionEnd, evidence.EndNone, "session", s.At, "the peer kept the connection open")
+		o.add(evidence.SessionHello, evidence.HelloPlain, "session", s.At, "a %s was sent", s.Hello)
 	}
+	o.end(s)
 	o.reply(s)
 	if s.Acked != nil {
 		did := "acknowledged all"
@@ -55,6 +46,34 @@ func (o *observer) session(v *view) {
 		o.add(evidence.SessionIdle, evidence.IdleSurvives, "session", s.At, "a connection idle for %s still passed data", ms(i.Survived))
 	}
 	o.resetDistance(v, s)
+}
+
+// end: did the peer end the connection by itself, or because of our hello? The
+// collector repeats a silent connection to tell; where it could not, no fact
+// comes of it.
+func (o *observer) end(s *evidence.Session) {
+	if slices.ContainsFunc(s.NotChecked, func(n evidence.NotChecked) bool { return slices.Contains(n.Keys, evidence.SessionEnd) }) {
+		return
+	}
+	switch s.End {
+	case "rst":
+		if s.Sent == 0 {
+			o.add(evidence.SessionEnd, evidence.EndRST, "session", s.At+s.EndAt, "the peer reset the connection %s after the handshake", ms(s.EndAt))
+		} else {
+			o.add(evidence.SessionEnd, evidence.EndRSTAfter, "session", s.At+s.EndAt, "the peer reset the connection once it had our %s", orWord(s.Hello, "data"))
+		}
+	case "fin":
+		switch {
+		case s.Received > 0:
+			o.add(evidence.SessionEnd, evidence.EndNone, "session", s.At+s.EndAt, "the peer answered before it closed the connection")
+		case s.Sent == 0:
+			o.add(evidence.SessionEnd, evidence.EndFIN, "session", s.At+s.EndAt, "the peer closed the connection %s after the handshake, without a byte", ms(s.EndAt))
+		default:
+			o.add(evidence.SessionEnd, evidence.EndFINAfter, "session", s.At+s.EndAt, "the peer closed the connection without a byte once it had our %s", orWord(s.Hello, "data"))
+		}
+	default:
+		o.add(evidence.SessionEnd, evidence.EndNone, "session", s.At, "the peer kept the connection open")
+	}
 }
 
 func (o *observer) reply(s *evidence.Session) {

@@ -1,7 +1,6 @@
 package diagnose
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -175,31 +174,28 @@ func top(d *verdict.Diagnosis) {
 		d.Verdict = names.verdict(v)
 		return
 	}
-	lead := d.Addresses[0]
-	for _, a := range d.Addresses {
-		if a.Outcome != verdict.Open {
-			lead = a
-			break
-		}
-	}
+	lead := leading(d.Addresses)
 	d.Outcome, d.Verdict = lead.Outcome, lead.Verdict
 	d.Verdict.RuledOut = slices.Concat(d.Verdict.RuledOut, names.ruled)
 	if len(names.left) == 0 {
-		if n := sameFate(d.Addresses); n > 1 && lead.Outcome != verdict.Open {
-			d.Verdict.Finding = fmt.Sprintf("all %d addresses fare alike: %s", n, d.Verdict.Finding)
-		}
 		return
 	}
 	odd(d, names, lead)
 }
 
-func sameFate(as []verdict.AddressVerdict) int {
-	for _, a := range as[1:] {
-		if a.Verdict.Cause != as[0].Verdict.Cause || a.Outcome != as[0].Outcome {
-			return 0
+// leading is the address that the name's verdict follows: the first that fails
+// for another reason than a family that this host has not, if there is any.
+func leading(as []verdict.AddressVerdict) verdict.AddressVerdict {
+	lead := as[0]
+	for _, a := range as {
+		switch {
+		case a.Verdict.Cause == "family-unsupported":
+			continue
+		case lead.Verdict.Cause == "family-unsupported", lead.Outcome == verdict.Open:
+			lead = a
 		}
 	}
-	return len(as)
+	return lead
 }
 
 // odd puts what is odd about the name on top. That some addresses work and

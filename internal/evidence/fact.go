@@ -105,6 +105,7 @@ const (
 	SessionWindow Key = "session.window"
 	SessionLarge  Key = "session.large-segments"
 	SessionIdle   Key = "session.idle"
+	SessionHello  Key = "session.hello"
 	SessionTTL    Key = "session.reset-distance"
 
 	// On the host that should answer: seen directly only when the target is
@@ -338,6 +339,9 @@ const (
 	LargeDead     Value = "stalls-always" // neither size passes after the first
 	IdleSurvives  Value = "survives"
 	IdleDies      Value = "dies"
+	HelloNone     Value = "nothing"
+	HelloTLS      Value = "tls"
+	HelloPlain    Value = "plain"
 )
 
 // Answers seen on the host itself.
@@ -440,6 +444,7 @@ var keys = []KeyInfo{
 	{SessionWindow, ScopeAddress, "does the peer keep its window open", oneOf(WindowOpen, WindowZero)},
 	{SessionLarge, ScopeAddress, "do large segments pass", oneOf(LargePasses, LargeStalls, LargeDead, NotAsked)},
 	{SessionIdle, ScopeAddress, "does an idle connection survive", oneOf(IdleSurvives, IdleDies, NotAsked)},
+	{SessionHello, ScopeAddress, "what did we say first", oneOf(HelloNone, HelloTLS, HelloPlain)},
 	{SessionTTL, ScopeAddress, "how far away is who ended the connection, compared with who opened it", distances},
 
 	{TargetHere, ScopeAddress, "is the target this very host", oneOf(Yes, No)},

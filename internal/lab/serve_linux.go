@@ -133,10 +133,10 @@ func closing(c net.Conn) {
 // resetting ends the connection with a RST.
 func resetting(c net.Conn) { c.(*net.TCPConn).SetLinger(0) }
 
-// cutting answers the first bytes and then ends the connection with a RST.
+// cutting answers half a header and then ends the connection with a RST.
 func cutting(c net.Conn) {
 	if _, err := c.Read(make([]byte, 512)); err == nil {
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\nAll is")
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 40")
 	}
 	// The bytes must be there before the RST: it would discard them.
 	c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))

@@ -11,6 +11,24 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/report"
 )
 
+// terminal is a buffer that may be read while it is written.
+type terminal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (t *terminal) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.Write(p)
+}
+
+func (t *terminal) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.String()
+}
+
 // screen applies what was written to the one line of a terminal.
 func screen(s string) string {
 	var line []byte
@@ -31,12 +49,12 @@ func screen(s string) string {
 
 func TestLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b bytes.Buffer
+		var b terminal
 		p := report.Live(&b, 40)
 		p.Step("resolving \x1b[2J " + strings.Repeat("long ", 20))
 		time.Sleep(50 * time.Millisecond)
 		synctest.Wait()
-		if b.Len() > 0 {
+		if b.String() != "" {
 			t.Errorf("a short run shows %q", b.String())
 		}
 		time.Sleep(1200 * time.Millisecond)
@@ -55,11 +73,11 @@ func TestLive(t *testing.T) {
 		if got := screen(b.String()); got != "" {
 			t.Errorf("Done leaves %q", got)
 		}
-		n := b.Len()
+		written := b.String()
 		p.Done()
 		p.Step("too late")
 		time.Sleep(time.Second)
-		if b.Len() != n {
+		if b.String() != written {
 			t.Error("something is written after Done")
 		}
 	}) // fails when a goroutine is left
@@ -67,7 +85,7 @@ func TestLive(t *testing.T) {
 
 func TestLiveConcurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b bytes.Buffer
+		var b terminal
 		p := report.Live(&b, 0)
 		var wg sync.WaitGroup
 		for range 8 {
