@@ -12,18 +12,32 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tcpwhy/tcpwhy/internal/cli"
 	"github.com/tcpwhy/tcpwhy/internal/lab"
 	"github.com/tcpwhy/tcpwhy/internal/nettest"
 	"github.com/tcpwhy/tcpwhy/internal/report/reporttest"
 )
 
-// TestMain lets many labs run at once: they spend their time waiting.
+// TestMain is the program itself where a script of TestScripts runs tcpwhy.
 func TestMain(m *testing.M) {
+	testscript.Main(manyAtOnce{m}, map[string]func(){
+		"tcpwhy": func() { os.Exit(cli.Main(os.Args[1:], cli.System())) },
+	})
+}
+
+// manyAtOnce lets many labs run at once: they spend their time waiting.
+type manyAtOnce struct{ *testing.M }
+
+func (m manyAtOnce) Run() int {
 	flag.Parse()
 	flag.Set("test.parallel", "6")
-	os.Exit(m.Run())
+	return m.M.Run()
 }
 
 // answer is what the tests read of the JSON.
@@ -91,11 +105,7 @@ func TestMatrix(t *testing.T) {
 		for _, s := range lab.Scenarios() {
 			for _, f := range s.Families {
 				for _, ordinary := range []bool{false, true} {
-					who := "root"
-					if ordinary {
-						who = "ordinary"
-					}
-					t.Run(fmt.Sprintf("%s/%v/%s", s.Name, f, who), func(t *testing.T) {
+					t.Run(fmt.Sprintf("%s/%v/%s", s.Name, f, who(ordinary)), func(t *testing.T) {
 						t.Parallel()
 						l := open(t, s, f)
 						judge(t, l, program, ordinary)
@@ -141,7 +151,46 @@ func judge(t *testing.T, l *lab.Lab, program string, ordinary bool) {
 	if a.Verdict.Certainty == "certain" && a.Verdict.Cause != s.Cause {
 		t.Errorf("certain of %s, the truth is %s: %s", a.Verdict.Cause, s.Cause, a.Verdict.Finding)
 	}
+	ideal, ok := ideals(t)[s.Name+" "+who(ordinary)]
+	if !ok {
+		t.Errorf("testdata/ideals.txt has no line for %s as %s; it leaves %s", s.Name, who(ordinary), strings.Join(left, " "))
+	}
+	for _, c := range left {
+		if !slices.Contains(ideal, c) {
+			t.Errorf("%s is still a candidate; the ideal leaves %v: %s", c, ideal, a.Verdict.Finding)
+		}
+	}
 }
+
+func who(ordinary bool) string {
+	if ordinary {
+		return "ordinary"
+	}
+	return "root"
+}
+
+// ideals are the causes that may be left, at most, by scenario and privilege:
+// what the evidence that can be had there cannot tell apart.
+var ideals = func() func(t *testing.T) map[string][]string {
+	read := sync.OnceValues(func() (map[string][]string, error) {
+		text, err := os.ReadFile("testdata/ideals.txt")
+		m := map[string][]string{}
+		for line := range strings.Lines(string(text)) {
+			if key, causes, ok := strings.Cut(line, ":"); ok && line[0] != '#' {
+				m[key] = strings.Fields(causes)
+			}
+		}
+		return m, err
+	})
+	return func(t *testing.T) map[string][]string {
+		t.Helper()
+		m, err := read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+}()
 
 // golden says whether the evidence of a run is kept for internal/diagnose: that
 // of the first scenario of each cause, as root, and IPv4 where it can be had.

@@ -26,8 +26,8 @@ func hostCauses() []Cause {
 				HostSYN: is(Yes), HostSYNACK: is(No), HostRule: is(RuleReset), HostDrop: is(DropNetfilter), HostSockets: is(SocketsServe)}))},
 		{ID: "host-firewall-reject", Stage: StageHost, Title: "the host's rules reject with ICMP", Prior: 5,
 			Ways: ways(with(rejected(is(FromTarget, FromHereTarget), is(ICMPPort, ICMPProhibited, ICMPHost, ICMPNet, ICMPOther)), P{
-				ICMPDelay: is(DelayNone), ICMPQuote: is(Value(QuoteIntact)),
-				HostSYN: is(Yes), HostSYNACK: is(No), HostRule: is(RuleReject), HostDrop: is(DropNetfilter)}))},
+				ICMPDelay: is(DelayNone), // quoted anyhow: our own NAT may rewrite it
+				HostSYN:   is(Yes), HostSYNACK: is(No), HostRule: is(RuleReject), HostDrop: is(DropNetfilter)}))},
 		{ID: "host-reverse-path-filter", Stage: StageHost, Title: "the host's reverse path filter drops packets from here", Prior: 1,
 			Ways: ways(mute(DropRPFilter))},
 		{ID: "host-no-return-route", Stage: StageHost, Title: "the host has no route back to here", Prior: 2,
@@ -46,8 +46,9 @@ func hostCauses() []Cause {
 				// port's proxy) is there to be bypassed: without one nothing listens.
 				with(reset(), P{TargetHere: is(Yes), HostSockets: is(SocketsServe), HostDrop: is(DropNone)}),
 				// Nobody answers for the backend's address: host unreachable, translated
-				// to come "from" the target, after a failed address resolution.
-				with(rejected(is(FromTarget, FromHereTarget), is(ICMPHost, ICMPNet)), P{ICMPDelay: is(DelayLate), ICMPQuote: is(Value(QuoteRewritten))}),
+				// to come "from" the target, after a failed address resolution. A NAT that
+				// puts the quoted checksum right again leaves no other trace.
+				with(rejected(is(FromTarget, FromHereTarget), is(ICMPHost, ICMPNet)), P{ICMPDelay: is(DelayLate)}),
 				with(rejected(is(FromTarget, FromHereTarget), is(ICMPPort, ICMPProhibited, ICMPHost, ICMPNet, ICMPOther)), P{ICMPQuote: is(Value(QuoteRewritten))}),
 				with(silent(), P{PathEnd: is(PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole, PathShort), HostSYNACK: is(No), HostDrop: is(DropNone), HostQueue: is(Free)}),
 			),

@@ -30,7 +30,7 @@ func pathCauses() []Cause {
 					HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone), PathRule: is(RuleReset)}),
 				with(opens(), remote(), P{SessionEnd: is(EndRST, EndRSTAfter), SessionTTL: is(DistanceNearer), SessionReply: is(ReplyNothing, ReplyCut, NotAsked)}),
 			),
-			Weights: []Weight{{AnswerFrom, DistanceNearer, 10}}},
+			Weights: []Weight{{AnswerFrom, DistanceNearer, 10}, {Connect, ConnOpen, 0.2}}},
 		{ID: "path-firewall-drop", Stage: StagePath, Title: "a firewall on the way drops the SYN", Prior: 14,
 			Ways: ways(with(silent(), remote(), P{
 				PathEnd: is(PathShort, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole),
@@ -48,9 +48,9 @@ func pathCauses() []Cause {
 		{ID: "ttl-too-small", Stage: StagePath, Title: "the target is farther away than the TTL reaches", Prior: 0.3,
 			Ways: ways(
 				// Without the router's ICMP: only SYNs with a larger TTL are answered.
-				with(silent(), remote(), P{PathEnd: is(PathAnswered), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeTTL255: is(ProbeAnswered)}),
+				with(silent(), remote(), P{PathEnd: is(PathFar), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeTTL255: is(ProbeAnswered)}),
 				with(leaves(), remote(), P{Connect: is(ConnHostUnreach, ConnNetUnreach, ConnTimeout), Answer: is(AnswerICMP), ICMPCode: is(ICMPExceeded), ICMPFrom: fromRouter,
-					PathEnd: is(PathAnswered, PathUnknown, PathLastHop, PathShort, PathBlackhole, PathNoHop), ProbeTTL255: is(ProbeAnswered), ConnectRepeat: is(RepeatSteady, RepeatMixed)}))},
+					PathEnd: is(PathFar, PathUnknown, PathLastHop, PathShort, PathBlackhole, PathNoHop), ProbeTTL255: is(ProbeAnswered), ConnectRepeat: is(RepeatSteady, RepeatMixed)}))},
 		{ID: "return-path-lost", Stage: StagePath, Title: "the SYN-ACK leaves the host and never arrives here", Prior: 3,
 			Ways:    ways(with(silent(), remote(), beyondRouters(), P{HostSYN: is(Yes), HostSYNACK: is(Yes), HostSockets: is(SocketsServe), HostRule: is(RuleNone)})),
 			Weights: []Weight{{ProbeACK, ProbeRST, 0.2}}},
@@ -58,10 +58,12 @@ func pathCauses() []Cause {
 			Ways: ways(with(opens(), remote(), P{SessionLarge: is(LargeStalls), SessionReply: is(ReplyNothing, ReplyCut, ReplyTLSError, ReplyExpected, NotAsked), SessionTTL: is(DistanceHost)}))},
 		{ID: "packet-loss", Stage: StagePath, Title: "packets are lost at random", Prior: 2,
 			Ways: ways(
-				with(opens(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), ProbeECN: is(NotAsked, ECNPasses), SessionReply: is(ReplyExpected, ReplyNothing, ReplyCut, NotAsked), ProbeSources: is(SourcesSame, NotAsked)}),
-				with(silent(), anyProbe(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), ConnectInTime: is(Yes, No, WhenNever), PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
-				with(reset(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed)}),
-			)},
+				with(opens(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), ProbeECN: is(NotAsked, ECNPasses), SessionReply: is(ReplyExpected, ReplyNothing, ReplyCut, NotAsked), ProbeSources: is(SourcesSame, SourcesDiffer, NotAsked)}),
+				with(silent(), anyProbe(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), ConnectInTime: is(Yes, No, WhenNever), PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
+				with(reset(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer)}),
+			),
+			// A few tries from two ports may differ by chance, too.
+			Weights: []Weight{{ProbeSources, SourcesDiffer, 0.1}}},
 		{ID: "bad-ecmp-path", Stage: StagePath, Title: "one of several parallel paths is broken: the outcome follows the source port", Prior: 1,
 			Ways: ways(
 				with(opens(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesDiffer), ProbeLoss: is(LossNone, LossSome)}),
@@ -85,7 +87,7 @@ func pathCauses() []Cause {
 		{ID: "duplicate-address", Stage: StagePath, Title: "two hosts own the address", Prior: 0.3,
 			Ways: ways(
 				with(leaves(), P{RouteTo: is(NextHopTarget), NeighOwners: is(OwnersSeveral)}),
-				with(leaves(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), Connect: is(ConnOpen, ConnRefused)}),
+				with(leaves(), P{ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossNone), ProbeSources: is(SourcesSame, SourcesDiffer), Connect: is(ConnOpen, ConnRefused)}),
 			)},
 	}
 }

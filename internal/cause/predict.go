@@ -70,7 +70,7 @@ func opens() P {
 		Connect: is(ConnOpen), ConnectWhen: is(WhenAnswered), Answer: is(AnswerSYNACK),
 		ConnectInTime: is(Yes), ProbeLoss: is(LossNone), ConnectRepeat: is(RepeatSteady, NotAsked),
 		ProbeSources: is(SourcesSame, NotAsked), NeighOwners: is(OwnersOne, NotAsked),
-		EveryPort: is(No, NotAsked), SessionIdle: is(IdleSurvives, NotAsked),
+		ProbeECN: is(NotAsked, ECNPasses), EveryPort: is(No, NotAsked), SessionIdle: is(IdleSurvives, NotAsked),
 		SessionLarge: is(LargePasses, NotAsked), SessionWindow: is(WindowOpen),
 		SessionEnd: is(EndNone), SessionTTL: is(DistanceHost),
 	})

@@ -123,9 +123,10 @@ func (d *Differential) Settled() bool {
 	return n <= 1
 }
 
-// known says whether a fact with the key is there.
+// known says whether a fact with the key is there that no check can better: that
+// an answer comes from as far away as a closed port's can become "as the host's".
 func (d *Differential) known(k evidence.Key) bool {
-	return slices.ContainsFunc(d.facts, func(f evidence.Fact) bool { return f.Key == k })
+	return slices.ContainsFunc(d.facts, func(f evidence.Fact) bool { return f.Key == k && f.Value != evidence.DistanceSame })
 }
 
 // is says whether a fact has the value.

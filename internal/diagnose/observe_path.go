@@ -90,7 +90,13 @@ func (o *observer) path(v *view) {
 	case p == nil:
 		return
 	case p.AnswerTTL > 0:
-		o.add(evidence.PathEnd, evidence.PathAnswered, "path", p.At, "the port answered a SYN with TTL %d", p.AnswerTTL)
+		switch limit := v.defaultTTL(); {
+		case limit == 0:
+		case p.AnswerTTL > limit:
+			o.add(evidence.PathEnd, evidence.PathFar, "path", p.At, "the port answers SYNs with TTL %d and more; this host sends with TTL %d", p.AnswerTTL, limit)
+		default:
+			o.add(evidence.PathEnd, evidence.PathAnswered, "path", p.At, "the port answered a SYN with TTL %d", p.AnswerTTL)
+		}
 		return
 	case loops(p):
 		o.add(evidence.PathEnd, evidence.PathLoop, "path", p.At, "the same routers answer again and again: %s", loopText(p))

@@ -63,7 +63,7 @@ var checks = []Check{
 		Keys: []evidence.Key{evidence.ProbeTTL255}},
 	{ID: CheckECN, What: "send a SYN without ECN", Auto: true, Raw: true, Packets: 2, Silent: true, Where: "client",
 		Keys: []evidence.Key{evidence.ProbeECN}},
-	{ID: CheckSources, What: "connect from other source ports, twice from each", Auto: true, Packets: 8, Mixed: true, Where: "client",
+	{ID: CheckSources, What: "connect from other source ports, twice from each", Auto: true, Packets: 6, Mixed: true, Where: "client",
 		Keys: []evidence.Key{evidence.ProbeSources, evidence.ConnectRepeat, evidence.ProbeLoss}},
 
 	{ID: "packets-sudo", What: "run it with the packets in view", Where: "client",
@@ -142,7 +142,8 @@ const worth = 0.002
 
 // Plan returns the checks, best first, that can split what is left, out of
 // those the program can make itself and that done does not name. Raw checks
-// are left out without raw, those that cost packets beyond budget too.
+// are left out without raw, those that cost packets beyond budget too; while
+// traces can still split, none that costs packets is planned.
 func (d *Differential) Plan(done []CheckID, raw bool, budget int) []Check {
 	if d.Settled() {
 		return nil
@@ -151,10 +152,12 @@ func (d *Differential) Plan(done []CheckID, raw bool, budget int) []Check {
 		c    Check
 		gain float64
 	}
+	// Without the packets' hop limits an echo tells nothing about who answered.
+	answered := d.is(evidence.Answer, evidence.AnswerRST) || d.is(evidence.Answer, evidence.AnswerSYNACK)
 	silent, mixed := d.is(evidence.Answer, evidence.AnswerNone), d.is(evidence.ProbeLoss, evidence.LossSome) || d.is(evidence.ConnectRepeat, evidence.RepeatMixed)
 	var list []scored
 	for _, c := range checks {
-		if !c.Auto || slices.Contains(done, c.ID) || c.Raw && !raw || c.Silent && !silent || c.Mixed && !mixed {
+		if !c.Auto || slices.Contains(done, c.ID) || c.Raw && !raw || c.Silent && !silent || c.Mixed && !mixed || c.ID == CheckEcho && !raw && answered {
 			continue
 		}
 		if g := d.gain(&c); g > worth {
@@ -164,9 +167,10 @@ func (d *Differential) Plan(done []CheckID, raw bool, budget int) []Check {
 	slices.SortStableFunc(list, func(a, b scored) int {
 		return cmp.Or(cmp.Compare(b.gain, a.gain), cmp.Compare(a.c.ID, b.c.ID))
 	})
+	free := slices.ContainsFunc(list, func(s scored) bool { return s.c.Packets == 0 })
 	var plan []Check
 	for _, s := range list {
-		if s.c.Packets <= budget {
+		if s.c.Packets <= budget && !(free && s.c.Packets > 0) {
 			budget -= s.c.Packets
 			plan = append(plan, s.c)
 		}

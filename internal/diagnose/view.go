@@ -3,6 +3,7 @@ package diagnose
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
@@ -67,6 +68,24 @@ func firstHard(es []evidence.SocketError) *evidence.SocketError {
 // inCall says that the kernel refused before any packet.
 func (v *view) inCall() bool {
 	return v.main != nil && v.main.Syscall != "" && v.main.Errno != "ECONNREFUSED" && v.main.Errno != "ETIMEDOUT"
+}
+
+// defaultTTL is the hop limit of packets of this host, 0 if not known. IPv6 has
+// a setting for each interface; its default is 64 too and hardly ever changed.
+func (v *view) defaultTTL() int {
+	if c := v.a.Counters; c != nil {
+		if n, err := strconv.Atoi(c.Sysctl["net.ipv4.ip_default_ttl"]); err == nil && v.addr().Is4() {
+			return n
+		}
+	}
+	if v.main != nil {
+		for i := range v.a.Packets {
+			if p := &v.a.Packets[i]; p.Outgoing && p.Kind == "tcp" && p.Src == v.main.Tuple.Local {
+				return p.TTL
+			}
+		}
+	}
+	return 0
 }
 
 // missed says that a fact was wanted and could not be had.

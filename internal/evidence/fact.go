@@ -290,14 +290,15 @@ const (
 
 // PathEnd answers: how far SYNs to the port get.
 const (
-	PathAnswered  Value = "answered"    // the port answered at some TTL
-	PathNoHop     Value = "no-hop"      // no router answered at all
-	PathShort     Value = "short"       // stops at a hop although another port's SYNs get further
-	PathLastHop   Value = "last-router" // every router before the host answered
-	PathUnknown   Value = "stops"       // stops at a hop; nothing tells how far the host is
-	PathLoop      Value = "loop"        // the same routers again and again
-	PathOnLink    Value = "on-link"     // no router in between
-	PathBlackhole Value = "all-stop"    // another port and echo stop at the same hop too
+	PathAnswered  Value = "answered"     // the port answered at some TTL
+	PathFar       Value = "answered-far" // only at TTLs above this host's default
+	PathNoHop     Value = "no-hop"       // no router answered at all
+	PathShort     Value = "short"        // stops at a hop although another port's SYNs get further
+	PathLastHop   Value = "last-router"  // every router before the host answered
+	PathUnknown   Value = "stops"        // stops at a hop; nothing tells how far the host is
+	PathLoop      Value = "loop"         // the same routers again and again
+	PathOnLink    Value = "on-link"      // no router in between
+	PathBlackhole Value = "all-stop"     // another port and echo stop at the same hop too
 )
 
 // Probe answers.
@@ -428,7 +429,7 @@ var keys = []KeyInfo{
 	{ICMPQuote, ScopeAddress, "is the packet quoted in the ICMP error ours", oneOf(Value(QuoteIntact), Value(QuoteRewritten))},
 
 	{HostAnswers, ScopeAddress, "does the host answer anything", oneOf(Yes, No)},
-	{PathEnd, ScopeAddress, "how far do SYNs to the port get", oneOf(PathAnswered, PathNoHop, PathShort, PathLastHop, PathUnknown, PathLoop, PathOnLink, PathBlackhole)},
+	{PathEnd, ScopeAddress, "how far do SYNs to the port get", oneOf(PathAnswered, PathFar, PathNoHop, PathShort, PathLastHop, PathUnknown, PathLoop, PathOnLink, PathBlackhole)},
 	{PathRule, ScopeAddress, "what do the rules of the routers on the way do with the SYN", oneOf(RuleNone, RuleDrop, RuleReset, RuleReject)},
 	{ProbeACK, ScopeAddress, "what does a bare ACK to the port give", oneOf(ProbeRST, ProbeSilent, ProbeSilentHere)},
 	{ProbeFIN, ScopeAddress, "what does a bare FIN to the port give", oneOf(ProbeRST, ProbeSilent)},

@@ -117,8 +117,8 @@ func (v *investigation) trace(ctx context.Context, port uint16, keep func(*evide
 // wait is how long the answers to a trace may take: the round trip tells, once
 // it is known.
 func (v *investigation) wait() time.Duration {
-	if n := len(v.a.Attempts); n > 0 && v.a.Attempts[n-1].RTT > 0 {
-		return min(v.opts.Patience, max(10*v.a.Attempts[n-1].RTT, 30*time.Millisecond))
+	if n := len(v.a.Attempts); n > 0 && !v.a.Attempts[n-1].Pending {
+		return min(v.opts.Patience, max(10*v.a.Attempts[n-1].Took, 30*time.Millisecond))
 	}
 	return v.opts.Patience
 }
@@ -180,7 +180,7 @@ func deepest(p *evidence.Path) int {
 }
 
 func (v *investigation) echo(ctx context.Context) {
-	c, err := control.Echo(ctx, v.env, v.a.Addr.Addr(), v.opts.Patience)
+	c, err := control.Echo(ctx, v.env, v.a.Addr.Addr(), v.wait())
 	if err != nil {
 		how := ""
 		if p := (*control.PermissionError)(nil); errors.As(err, &p) {
@@ -218,7 +218,7 @@ func (v *investigation) ttl255(ctx context.Context) {
 // answered and one that was not, to see whether the outcome sticks to the port.
 func (v *investigation) sources(ctx context.Context) {
 	var answered, silent uint16
-	for range 4 {
+	for n := 0; n < 4 && (answered == 0 || silent == 0); n++ {
 		port, ok := v.from(ctx, 0)
 		if ok {
 			answered = port
@@ -226,11 +226,9 @@ func (v *investigation) sources(ctx context.Context) {
 			silent = port
 		}
 	}
-	for range 2 {
-		for _, port := range []uint16{answered, silent} {
-			if port != 0 {
-				v.from(ctx, port)
-			}
+	for _, port := range []uint16{answered, silent} {
+		if port != 0 {
+			v.from(ctx, port)
 		}
 	}
 }

@@ -84,6 +84,10 @@ func (c *Capture) run() {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = c.drain()
 	}
+	if c.file != nil && c.stats.Received == 0 {
+		// So that the file is one, and says so.
+		c.fail(c.file.Conclude("no packet to or from " + c.decoder.target.String() + " was seen"))
+	}
 	s, serr := c.conn.Stats()
 	c.stats.Dropped = s.Dropped
 	c.fail(errors.Join(err, serr, c.conn.Close()))

@@ -250,6 +250,21 @@ func TestFile(t *testing.T) {
 	})
 }
 
+func TestFileWithoutPackets(t *testing.T) {
+	eachFamily(t, func(t *testing.T, n *routertest.Net, f int, server netip.Addr) {
+		var file bytes.Buffer
+		c := capture(t, n.Client, server, netip.Addr{}, Options{Write: &file})
+		c.Stop()
+		r, err := pcapgo.NewNgReader(&file, pcapgo.DefaultNgReaderOptions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := r.SectionInfo().Comment, "no packet to or from "+server.String()+" was seen"; got != want {
+			t.Errorf("comment %q, want %q", got, want)
+		}
+	})
+}
+
 func TestFileFails(t *testing.T) {
 	eachFamily(t, func(t *testing.T, n *routertest.Net, f int, server netip.Addr) {
 		file, err := os.Create(filepath.Join(t.TempDir(), "a.pcapng"))
