@@ -68,14 +68,19 @@ func (a *answer) candidates() []string {
 
 func parse(t *testing.T, out []byte) *answer {
 	t.Helper()
-	if err := reporttest.Validate(out); err != nil {
-		t.Fatalf("the answer breaks the schema: %v\n%.2000s", err, out)
-	}
-	a := &answer{}
-	if err := json.Unmarshal(out, a); err != nil {
-		t.Fatal(err)
+	a, err := decode(out)
+	if err != nil {
+		t.Fatalf("%v\n%.2000s", err, out)
 	}
 	return a
+}
+
+func decode(out []byte) (*answer, error) {
+	if err := reporttest.Validate(out); err != nil {
+		return nil, fmt.Errorf("the answer breaks the schema: %w", err)
+	}
+	a := &answer{}
+	return a, json.Unmarshal(out, a)
 }
 
 func open(t *testing.T, s lab.Scenario, f lab.Family) *lab.Lab {
@@ -137,8 +142,12 @@ func judge(t *testing.T, l *lab.Lab, program string, ordinary bool) {
 	if os.Getenv("TCPWHY_MATRIX") != "" {
 		fmt.Printf("MATRIX %s %v ordinary=%v %s %s %.0fms %v\n", s.Name, l.Family, ordinary, a.Outcome, a.Verdict.Certainty, a.Elapsed, left)
 	}
-	if os.Getenv("TCPWHY_MATRIX") == "v" {
-		out, _ := l.Command(from, ordinary, program, "-v", l.Target()).Output()
+	if mode := os.Getenv("TCPWHY_MATRIX"); mode == "v" || mode == "t" {
+		show := []string{l.Target()}
+		if mode == "v" {
+			show = append(show, "-v")
+		}
+		out, _ := l.Command(from, ordinary, program, show...).Output()
 		fmt.Printf("%s\n", out)
 	}
 	all := left

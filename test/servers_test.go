@@ -135,6 +135,7 @@ func (s *site) check(t *testing.T, program string, visits []visit) {
 	for _, v := range visits {
 		for _, ordinary := range []bool{false, true} {
 			t.Run(v.name+"/"+who(ordinary), func(t *testing.T) {
+				t.Parallel()
 				cmd := s.Command(cmp.Or(v.from, lab.Client), ordinary, program, append(v.args, "-o", "json", v.target)...)
 				cmd.Env = append(cmd.Env, v.env...)
 				out, err := cmd.Output()
@@ -215,7 +216,9 @@ func testNginx(t *testing.T, program string) {
 		{name: "TLS to plain", target: "https://10.77.1.3:80/", outcome: "degraded", cause: "wrong-protocol"},
 		{name: "dead upstream", target: "http://10.77.1.3:82/", outcome: "degraded", cause: "http-gateway-error", certain: true, finding: "502"},
 		{name: "overloaded", target: "http://10.77.1.3:84/", outcome: "degraded", cause: "http-gateway-error", certain: true, finding: "503"},
+		// nginx waits for the rest of what could be a request.
 		{name: "ssh to nginx", target: "ssh://10.77.1.3:80", outcome: "degraded", cause: "wrong-protocol"},
+		{name: "ssh to nginx, seen from itself", from: lab.Server, target: "ssh://10.77.1.3:80", outcome: "degraded", cause: "wrong-protocol"},
 	})
 }
 
@@ -299,6 +302,8 @@ func testRedis(t *testing.T, program string) {
 		{name: "wants a password", target: "10.77.1.3:6379", outcome: "open", cause: "none"},
 		{name: "protected mode", target: "redis://10.77.1.3:6378", outcome: "open", cause: "none"},
 		{name: "unprotected", from: lab.Server, target: "redis://127.0.0.1:6378", outcome: "open", cause: "none"},
+		// Redis waits for the end of the line.
+		{name: "postgres to redis, seen from itself", from: lab.Server, target: "postgres://10.77.1.3:6379/db", outcome: "degraded", cause: "wrong-protocol"},
 		{name: "postgres to redis", target: "postgres://10.77.1.3:6379/db", outcome: "degraded", cause: "wrong-protocol"},
 		{name: "http to redis", target: "http://10.77.1.3:6379/", outcome: "degraded", cause: "wrong-protocol"},
 		{name: "TLS to redis", target: "rediss://10.77.1.3:6379", outcome: "degraded", cause: "wrong-protocol"},

@@ -135,9 +135,19 @@ func (d *Differential) is(k evidence.Key, v evidence.Value) bool {
 }
 
 // because picks the facts that carry the verdict for a cause, in the order in
-// which they were seen: of those it predicts, one after the other the fact that
-// contradicts most of what the facts before it leave standing.
+// which they were seen: the result of the attempt, then one after the other the
+// fact that contradicts most of what the facts before it leave standing. For a
+// name they are what the cause predicts: there is little to contradict.
 func (d *Differential) because(l *left) []evidence.ID {
+	if d.scope == evidence.ScopeName {
+		var ids []evidence.ID
+		for _, f := range d.facts {
+			if slices.ContainsFunc(l.ways, func(p cause.P) bool { _, ok := p[f.Key]; return ok }) {
+				ids = append(ids, f.ID)
+			}
+		}
+		return ids
+	}
 	all := cause.All()
 	struck := make([]bool, len(all))
 	against := func(f evidence.Fact, i int) bool {
@@ -149,6 +159,15 @@ func (d *Differential) because(l *left) []evidence.ID {
 		return open == nil
 	}
 	chosen := make([]bool, len(d.facts))
+	choose := func(n int) {
+		chosen[n] = true
+		for i := range all {
+			struck[i] = struck[i] || against(d.facts[n], i)
+		}
+	}
+	if n := slices.IndexFunc(d.facts, func(f evidence.Fact) bool { return f.Key == evidence.Connect }); n >= 0 {
+		choose(n)
+	}
 	const (
 		most   = 6
 		little = 4.0 // prior mass that a fact must strike to be worth a line
@@ -156,7 +175,7 @@ func (d *Differential) because(l *left) []evidence.ID {
 	for range most {
 		best, top := -1, little
 		for n, f := range d.facts {
-			if chosen[n] || !slices.ContainsFunc(l.ways, func(p cause.P) bool { _, ok := p[f.Key]; return ok }) {
+			if chosen[n] {
 				continue
 			}
 			mass := 0.0
@@ -172,10 +191,7 @@ func (d *Differential) because(l *left) []evidence.ID {
 		if best < 0 {
 			break
 		}
-		chosen[best] = true
-		for i := range all {
-			struck[i] = struck[i] || against(d.facts[best], i)
-		}
+		choose(best)
 	}
 	var ids []evidence.ID
 	for n, f := range d.facts {

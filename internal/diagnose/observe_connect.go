@@ -43,7 +43,7 @@ func (o *observer) connect(v *view) {
 	case v.inCall():
 		o.add(evidence.ConnectWhen, evidence.WhenAtOnce, "connect", end, "%s() itself failed, without a packet", m.Syscall)
 	case m.Pending || m.Errno == "ETIMEDOUT":
-		o.add(evidence.ConnectWhen, evidence.WhenNever, "connect", end, "nothing ended the attempt")
+		o.add(evidence.ConnectWhen, evidence.WhenNever, "connect", end, "neither SYN-ACK nor RST nor an ICMP error came back")
 	default:
 		o.add(evidence.ConnectWhen, evidence.WhenAnswered, "connect", end, "an answer ended the attempt")
 	}

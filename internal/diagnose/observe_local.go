@@ -1,6 +1,8 @@
 package diagnose
 
 import (
+	"slices"
+
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 )
 
@@ -161,9 +163,9 @@ func (o *observer) synLeft(v *view) {
 			return
 		}
 	}
-	if n := lastHop(v.a.Path); n > 0 {
-		h, _ := hopAt(v.a.Path, n)
-		o.add(evidence.SynLeft, evidence.Yes, "path", v.a.Path.At, "SYNs to the port leave this host: %v, %s away, answered one", h.Addr, plural(n, "hop", "hops"))
+	if p := v.a.Path; lastHop(p) > 0 {
+		i := slices.IndexFunc(p.Hops, func(h evidence.Hop) bool { return h.Kind == "time-exceeded" })
+		o.add(evidence.SynLeft, evidence.Yes, "path", p.At, "SYNs to the port leave this host: router %v answered one", p.Hops[i].Addr)
 		return
 	}
 	var other *evidence.Packet

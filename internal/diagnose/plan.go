@@ -44,6 +44,8 @@ type Check struct {
 	Silent bool
 	// Mixed says that it is made only where SYNs to the port fared differently.
 	Mixed bool
+	// Ease makes a person's check come earlier or later; 0 is 1.
+	Ease float64
 	// Command for a person; placeholders as in package manual.
 	Command string
 }
@@ -66,23 +68,23 @@ var checks = []Check{
 	{ID: CheckSources, What: "connect from other source ports, twice from each", Auto: true, Packets: 6, Mixed: true, Where: "client",
 		Keys: []evidence.Key{evidence.ProbeSources, evidence.ConnectRepeat, evidence.ProbeLoss}},
 
-	{ID: "packets-sudo", What: "run it with the packets in view", Where: "client",
+	{ID: "packets-sudo", Ease: 2, What: "run it with the packets in view", Where: "client",
 		Keys:    []evidence.Key{evidence.SynLeft, evidence.AnswerFrom, evidence.AnswerVia, evidence.ICMPQuote, evidence.ProbeACK, evidence.ProbeFIN, evidence.SessionTTL},
 		Command: "sudo tcpwhy {{.Host}}:{{.Port}}"},
-	{ID: "sockets", What: "list the listening sockets on {{.Addr}}", Where: "host",
+	{ID: "sockets", Ease: 1.2, What: "list the listening sockets on {{.Addr}}", Where: "host",
 		Keys: []evidence.Key{evidence.HostSockets, evidence.HostQueue}, Command: "ss -ltnp 'sport = :{{.Port}}'"},
 	{ID: "console", What: "see on the console of {{.Addr}} whether it is up and has the address", Where: "host",
 		Keys: []evidence.Key{evidence.HostUp}, Command: "ip addr"},
-	{ID: "syn-arrives", What: "see on {{.Addr}} whether the SYN arrives and a SYN-ACK leaves", Where: "host",
+	{ID: "syn-arrives", Ease: 1.5, What: "see on {{.Addr}} whether the SYN arrives and a SYN-ACK leaves", Where: "host",
 		Keys:    []evidence.Key{evidence.HostSYN, evidence.HostSYNACK},
 		Command: "sudo tcpdump -nni any 'host {{.Client}} and tcp port {{.Port}}'"},
 	{ID: "rules", What: "list the firewall rules on {{.Addr}}", Where: "host",
 		Keys: []evidence.Key{evidence.HostRule}, Command: "sudo nft list ruleset"},
-	{ID: "router-rules", What: "list the firewall rules on the router {{.Router}}", Where: "both",
+	{ID: "router-rules", Ease: 0.6, What: "list the firewall rules on the router {{.Router}}", Where: "both",
 		Keys: []evidence.Key{evidence.PathRule}, Command: "sudo nft list ruleset"},
-	{ID: "service", What: "look at the state of the service on {{.Addr}}", Where: "host",
+	{ID: "service", Ease: 0.8, What: "look at the state of the service on {{.Addr}}", Where: "host",
 		Keys: []evidence.Key{evidence.HostService}, Command: "systemctl status {{.Service}}"},
-	{ID: "drop-reason", What: "read the kernel's drop counters on {{.Addr}} before and after an attempt", Where: "host",
+	{ID: "drop-reason", Ease: 0.4, What: "read the kernel's drop counters on {{.Addr}} before and after an attempt", Where: "host",
 		Keys: []evidence.Key{evidence.HostDrop, evidence.HostQueue, evidence.HostSYNQueue}, Command: "nstat -az | grep -E 'Drop|Overflow|RPFilter|MD5|Listen'"},
 	{ID: "accepted", What: "see on {{.Addr}} whether connections wait to be accepted", Where: "host",
 		Keys: []evidence.Key{evidence.HostAccepted, evidence.HostQueue}, Command: "ss -ltn 'sport = :{{.Port}}'"},
@@ -196,6 +198,9 @@ func (d *Differential) next(raw bool) []Check {
 				if !slices.Contains(seen, k) {
 					g = max(g, d.split(k))
 				}
+			}
+			if c.Ease > 0 {
+				g *= c.Ease
 			}
 			if g > top+1e-9 {
 				best, top = c, g

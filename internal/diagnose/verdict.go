@@ -209,6 +209,7 @@ func odd(d *verdict.Diagnosis, names *Differential, lead verdict.AddressVerdict)
 		}
 	}
 	nv := names.verdict(v)
+	nv.Where = netip.Addr{} // of the name as such
 	nv.RuledOut = d.Verdict.RuledOut
 	mixed := slices.ContainsFunc(d.Facts, func(f evidence.Fact) bool {
 		return f.Key == evidence.NameOutcomes && (f.Value == evidence.OutcomesSomeFail || f.Value == evidence.OutcomesFamilyFail)
