@@ -34,6 +34,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		ContinueOnError:     true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("WEB", web)
 			e.Setenv("SSH", ssh)
@@ -176,4 +177,3 @@ func lines(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%d lines, want %s", n, args[0])
 	}
 }
-

@@ -65,6 +65,8 @@ func (a *app) root() *cobra.Command {
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
+	// Flags are wrapped for 80 columns, wherever help goes.
+	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
 	cmd.SetVersionTemplate("tcpwhy {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return &usageError{err.Error(), "The flags are listed by: tcpwhy --help"}

@@ -259,7 +259,7 @@ func (o *observer) outcomes(s *evidence.Set) {
 	case open[1] > 0 && failed[1] == 0 && open[0] == 0:
 		o.add(evidence.NameOutcomes, evidence.OutcomesFamilyFail, "connect", 0, "%s, %s", count(open[1], "IPv6", true), count(failed[0], "IPv4", false))
 	default:
-		o.add(evidence.NameOutcomes, evidence.OutcomesSomeFail, "connect", 0, "%d of %d addresses work, %d not", works, n, fails)
+		o.add(evidence.NameOutcomes, evidence.OutcomesSomeFail, "connect", 0, "of %d addresses, %d %s and %d %s", n, works, verb(works, "works", "work"), fails, verb(fails, "fails", "fail"))
 	}
 }
 

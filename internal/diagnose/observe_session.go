@@ -206,7 +206,7 @@ func (o *observer) sockets(v *view, l *evidence.Listeners) {
 			o.add(evidence.HostQueue, evidence.Free, "listener", l.At, "its accept queue has room: %d waiting, backlog %d", serving.Queue, serving.Backlog)
 		}
 	case len(l.OnPort) == 0:
-		o.add(evidence.HostSockets, evidence.SocketsNone, "listener", l.At, "none of the %s of this host is on port %d", plural(l.Total, "listening socket", "listening sockets"), port)
+		o.add(evidence.HostSockets, evidence.SocketsNone, "listener", l.At, "no socket of this host listens on port %d (%s in all)", port, plural(l.Total, "listening socket", "listening sockets"))
 	case loopback:
 		o.add(evidence.HostSockets, evidence.SocketsLoopback, "listener", l.At, "port %d is listened on at %v only%s", port, l.OnPort[0].Addr, by(&l.OnPort[0]))
 	default:

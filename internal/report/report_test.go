@@ -42,7 +42,11 @@ func TestFirstScreen(t *testing.T) {
 		}
 		lines := strings.Split(text(t, d, report.Options{Titles: title}), "\n")
 		screen := strings.Join(lines[:min(len(lines), 24)], "\n")
-		for _, label := range []string{"\nwhy ", "\ndo next ", d.Verdict.Next[0].Command} {
+		step := "\ndo next "
+		if d.Verdict.Certainty == verdict.Certain {
+			step = "\nto confirm "
+		}
+		for _, label := range []string{"\nwhy ", step, d.Verdict.Next[0].Command} {
 			if !strings.Contains(screen, label) {
 				t.Errorf("%s: %q is not on the first screen:\n%s", name, label, screen)
 			}

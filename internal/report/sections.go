@@ -194,7 +194,11 @@ func (p *page) advice(d *verdict.Diagnosis, blocks []block) {
 			}
 		}
 	}
-	p.section("do next")
+	if d.Verdict.Certainty == verdict.Certain {
+		p.section("to confirm") // the answer is there; this shows it once more
+	} else {
+		p.section("do next")
+	}
 	n := p.limit(3, len(steps))
 	for i, s := range steps[:n] {
 		p.step(i+1, s)
