@@ -29,12 +29,13 @@ type bench struct {
 	tcpwhy   string // its path
 	launcher string
 	size     int64 // of tcpwhy, bytes
+	machine  computer
 }
 
 // measure measures every case: those that take processor time one after the
 // other, then those that wait side by side, each in a lab of its own.
 func (b *bench) measure(ctx context.Context) (*results, error) {
-	r := &results{Machine: machine(), Runs: b.runs, BinaryBytes: b.size, Cases: make([]result, len(b.cases))}
+	r := &results{Machine: b.machine, Runs: b.runs, LeftOut: b.leftOut, BinaryBytes: b.size, Cases: make([]result, len(b.cases))}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	one := func(i int) {

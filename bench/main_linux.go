@@ -44,7 +44,9 @@ type options struct {
 	runs  int
 	cases []scene
 	tools []tool // tcpwhy first
-	json  bool
+	// leftOut are tools asked for that are not installed.
+	leftOut []string
+	json    bool
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, error) {
@@ -60,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 		return exitFailed, err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{options: o, dir: dir, log: stderr}
+	b := &bench{options: o, dir: dir, log: stderr, machine: machine()}
 	if err := b.prepare(ctx); err != nil {
 		return exitFailed, err
 	}
@@ -115,6 +117,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	for _, t := range chosen {
 		if _, err := exec.LookPath(t.program); err != nil {
 			fmt.Fprintf(stderr, "%s is left out: it is not installed\n", t.Name)
+			o.leftOut = append(o.leftOut, t.Name)
 			continue
 		}
 		o.tools = append(o.tools, t)

@@ -19,6 +19,7 @@ import (
 type results struct {
 	Machine     computer `json:"machine"`
 	Runs        int      `json:"runs"`
+	LeftOut     []string `json:"left_out,omitempty"` // tools that are not installed
 	BinaryBytes int64    `json:"binary_bytes"`
 	Cases       []result `json:"cases"`
 }
@@ -153,12 +154,13 @@ func (r *results) columns() []tool {
 
 // times prints a line of medians and one of 90th percentiles for each case.
 func (r *results) times(w io.Writer, columns []tool) {
-	fmt.Fprintf(w, "%-15s %8s", "", "")
-	fmt.Fprintf(w, "  %s\n%-15s %8s", "tcpwhy as", "case", "limit")
-	for _, t := range columns {
-		fmt.Fprintf(w, "%8s", t.heading())
+	for i, names := range [][2]string{{"", ""}, {"case", "limit"}} {
+		line := fmt.Sprintf("%-15s %8s", names[0], names[1])
+		for _, t := range columns {
+			line += fmt.Sprintf("%8s", t.heading[i])
+		}
+		fmt.Fprintln(w, line)
 	}
-	fmt.Fprintln(w)
 	for _, c := range r.Cases {
 		median, p90 := fmt.Sprintf("%-15s %8s", c.label, c.limits), fmt.Sprintf("%-15s %8s", "", "p90")
 		for _, t := range columns {
@@ -219,12 +221,12 @@ func (r *results) legend(w io.Writer, columns []tool) {
 		if t.root {
 			who = "root"
 		}
-		fmt.Fprintf(w, "%-8s %s (%s)\n", t.heading(), t.usage, who)
+		fmt.Fprintf(w, "%s (%s)\n", t.usage, who)
+	}
+	if len(r.LeftOut) > 0 {
+		fmt.Fprintf(w, "not installed: %s\n", strings.Join(r.LeftOut, ", "))
 	}
 }
-
-// heading is the tool's name in a column of eight.
-func (t *tool) heading() string { return t.Name[:min(len(t.Name), 7)] }
 
 func (l limits) String() string {
 	if l.User == l.Root {

@@ -78,9 +78,10 @@ func scenes() []scene {
 // tool is a program to measure.
 type tool struct {
 	Name    string
-	program string // looked up in PATH; empty for tcpwhy
-	root    bool   // run as root, else as an ordinary user
-	usage   string // for the legend
+	heading [2]string // of its column
+	program string    // looked up in PATH; empty for tcpwhy
+	root    bool      // run as root, else as an ordinary user
+	usage   string    // for the legend
 	args    func(t netip.AddrPort) []string
 	// fine are the exit codes of a run that did its work, whatever it found.
 	fine []int
@@ -92,7 +93,7 @@ func (t *tool) worked(s sample) bool { return slices.Contains(t.fine, s.Exit) }
 // ours is tcpwhy for both users.
 func ours() []tool {
 	// Not 2 and 4: a wrong call, and a failure of its own.
-	return []tool{{Name: "user", fine: []int{0, 1, 3}}, {Name: "root", root: true, fine: []int{0, 1, 3}}}
+	return []tool{{Name: "user", heading: [2]string{"tcpwhy", "user"}, fine: []int{0, 1, 3}}, {Name: "root", heading: [2]string{"tcpwhy", "root"}, root: true, fine: []int{0, 1, 3}}}
 }
 
 // peerTools are the tools that people use in its place.
@@ -105,23 +106,23 @@ func peerTools() []tool {
 		return "-4"
 	}
 	return []tool{
-		{Name: "nc", program: "nc", fine: []int{0, 1}, usage: "nc -zv -w 5 HOST PORT", args: func(t netip.AddrPort) []string {
+		{Name: "nc", heading: [2]string{"", "nc"}, program: "nc", fine: []int{0, 1}, usage: "nc -zv -w 5 HOST PORT", args: func(t netip.AddrPort) []string {
 			return []string{"-zv", "-w", "5", t.Addr().String(), port(t)}
 		}},
-		{Name: "nmap", program: "nmap", root: true, fine: []int{0}, usage: "nmap -n -Pn --reason -p PORT HOST", args: func(t netip.AddrPort) []string {
+		{Name: "nmap", heading: [2]string{"", "nmap"}, program: "nmap", root: true, fine: []int{0}, usage: "nmap -n -Pn --reason -p PORT HOST", args: func(t netip.AddrPort) []string {
 			args := []string{"-n", "-Pn", "--reason", "-p", port(t)}
 			if t.Addr().Is6() {
 				args = append(args, "-6")
 			}
 			return append(args, t.Addr().String())
 		}},
-		{Name: "traceroute", program: "traceroute", root: true, fine: []int{0}, usage: "traceroute -n -T -p PORT HOST", args: func(t netip.AddrPort) []string {
+		{Name: "traceroute", heading: [2]string{"trace-", "route"}, program: "traceroute", root: true, fine: []int{0}, usage: "traceroute -n -T -p PORT HOST", args: func(t netip.AddrPort) []string {
 			return []string{family(t), "-n", "-T", "-p", port(t), t.Addr().String()}
 		}},
-		{Name: "mtr", program: "mtr", root: true, fine: []int{0}, usage: "mtr -n --tcp -P PORT -r -c 3 HOST", args: func(t netip.AddrPort) []string {
+		{Name: "mtr", heading: [2]string{"", "mtr"}, program: "mtr", root: true, fine: []int{0}, usage: "mtr -n --tcp -P PORT -r -c 3 HOST", args: func(t netip.AddrPort) []string {
 			return []string{family(t), "-n", "--tcp", "-P", port(t), "-r", "-c", "3", t.Addr().String()}
 		}},
-		{Name: "tcptraceroute", program: "tcptraceroute", root: true, fine: []int{0}, usage: "tcptraceroute -n HOST PORT", args: func(t netip.AddrPort) []string {
+		{Name: "tcptraceroute", heading: [2]string{"tcptra-", "ceroute"}, program: "tcptraceroute", root: true, fine: []int{0}, usage: "tcptraceroute -n HOST PORT", args: func(t netip.AddrPort) []string {
 			return []string{"-n", t.Addr().String(), port(t)}
 		}},
 	}

@@ -48,6 +48,9 @@ func (r *run) startCapture(ctx context.Context, a *evidence.Address, file io.Wri
 		notChecked(a, "packets of the attempt", err, "", evidence.SynLeft, evidence.AnswerVia)
 		return nil
 	}
+	if file != nil && file == r.opts.Capture {
+		r.filed = c
+	}
 	return c
 }
 
@@ -162,6 +165,9 @@ func (v *investigation) finish(ctx context.Context) {
 	if v.capture != nil {
 		ps, c := v.capture.Stop()
 		a.Packets, a.Capture = ps, &c
+		if err := v.capture.Err(); err != nil {
+			notChecked(a, "all packets of the attempt", err, "")
+		}
 	}
 }
 

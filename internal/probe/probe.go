@@ -17,6 +17,7 @@ import (
 
 	"github.com/tcpwhy/tcpwhy/internal/collect"
 	"github.com/tcpwhy/tcpwhy/internal/collect/counters"
+	"github.com/tcpwhy/tcpwhy/internal/collect/packets"
 	"github.com/tcpwhy/tcpwhy/internal/collect/resolve"
 	"github.com/tcpwhy/tcpwhy/internal/diagnose"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
@@ -83,6 +84,8 @@ type run struct {
 	before  counters.Snap
 	counted bool // before is valid
 	netRaw  bool
+	// filed is the capture that writes to Options.Capture, nil if none does.
+	filed *packets.Capture
 }
 
 // Run makes one run. It returns what was found out when ctx is done, with
@@ -128,7 +131,12 @@ func Run(ctx context.Context, target flow.Target, opts Options) *verdict.Diagnos
 	r.connectAll(ctx, addrs)
 	r.set.Interrupted = ctx.Err() != nil
 	r.set.Elapsed = clock.Now()
-	return diagnose.Diagnose(r.set)
+	d := diagnose.Diagnose(r.set)
+	if r.filed != nil {
+		// A file that cannot be finished can still be read; who writes it notices.
+		_ = r.filed.Conclude(fmt.Sprintf("%s: %s (%s)", d.Outcome, d.Verdict.Finding, d.Verdict.Certainty))
+	}
+	return d
 }
 
 // resolve finds the addresses to try.
