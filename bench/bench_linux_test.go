@@ -86,6 +86,7 @@ func TestPeersMeasureTheTarget(t *testing.T) {
 			t.Cleanup(func() { l.Close() })
 			for _, tool := range peerTools() {
 				t.Run(tool.Name+"/"+f.String(), func(t *testing.T) {
+					t.Parallel() // mtr takes its time
 					program, err := exec.LookPath(tool.program)
 					if err != nil {
 						t.Logf("%s is not installed", tool.program)

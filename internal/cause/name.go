@@ -2,16 +2,6 @@ package cause
 
 import . "github.com/tcpwhy/tcpwhy/internal/evidence" //lint:ignore ST1001 the vocabulary is the language of this file
 
-// resolved: the name gave addresses, and nothing about that is odd but what
-// the given set says.
-func resolved(odd P) P {
-	return with(P{
-		NameResult: is(NameResolved), NameHostsFile: is(HostsUnused, HostsAgrees, HostsOnly),
-		NameSuffix: is(No), NameServers: is(Yes), NamePointsTo: is(PointsElsewhere), NameSpeed: is(SpeedFast),
-		NameOutcomes: is(OutcomesOne, OutcomesAllWork, OutcomesAllFail),
-	}, odd)
-}
-
 // anyway lets every oddity of a resolved name stand beside the one in odd.
 func anyway(odd P) P { return with(P{NameResult: is(NameResolved)}, odd) }
 

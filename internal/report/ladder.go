@@ -11,7 +11,7 @@ import (
 // The drawing: a column of times, the client's line, the other side's line.
 //
 //	0.0 ms  |-- SYN ----------------------------->|
-//	0.3 ms  |<-------- RST,ACK  ttl 62 (2 hops) --|
+//	0.3 ms  |<-------- RST,ACK  ttl 62 (hop 3) --|
 const (
 	timeWidth    = 9
 	ladderLeft   = indent + timeWidth + 1 // column of the client's line
@@ -207,8 +207,8 @@ func (l *ladder) text(e *event) string {
 	return s
 }
 
-// ttlText shows a hop limit with the distance it stands for when the sender
-// began with one of the usual values, 64, 128 or 255.
+// ttlText shows a hop limit with the hop that the sender is, counted as
+// traceroute does, if it began with one of the usual values, 64, 128 or 255.
 func ttlText(ttl int) string {
 	start := 255
 	switch {
@@ -220,7 +220,7 @@ func ttlText(ttl int) string {
 	if ttl >= start {
 		return fmt.Sprintf("ttl %d", ttl)
 	}
-	return fmt.Sprintf("ttl %d (%s)", ttl, count(start-ttl, "hop", "hops"))
+	return fmt.Sprintf("ttl %d (hop %d)", ttl, start-ttl+1)
 }
 
 // icmpText names an ICMP message in the words of RFC 792, 1812 and 4443.
