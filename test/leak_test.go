@@ -5,6 +5,7 @@ package test
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -31,8 +32,17 @@ func TestLeaks(t *testing.T) {
 	nettest.InUserNS(t, func(t *testing.T) {
 		s, _ := lab.Find("host-firewall-drop")
 		l := open(t, s, lab.V4)
+		// A copy, because everybody must be able to read it.
+		self := filepath.Join(publicDir(t), "test")
+		program, err := os.ReadFile("/proc/self/exe")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(self, program, 0o755); err != nil {
+			t.Fatal(err)
+		}
 		both(t, func(t *testing.T, ordinary bool) {
-			cmd := l.Command(lab.Client, ordinary, "/proc/self/exe", "-test.run=^TestLeaks$", "-test.v")
+			cmd := l.Command(lab.Client, ordinary, self, "-test.run=^TestLeaks$", "-test.v")
 			cmd.Env = append(cmd.Env, leakTargets+"=open 10.77.3.2:22 refused 10.77.3.2:8099 timeout 10.77.3.2:8080 "+
 				"degraded http://10.77.3.2:22 name-error app.example:80 refused 127.0.0.1:81")
 			out, err := cmd.CombinedOutput()

@@ -33,9 +33,11 @@ func sessionCauses() []Cause {
 		{ID: "wrong-protocol", Stage: StageSession, Title: "another protocol answers", Prior: 4,
 			Ways: ways(
 				with(opens(), P{SessionReply: is(ReplyOther), SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}),
-				// A server that cannot read our hello may just hang up.
-				with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter, EndRSTAfter)}),
-			)},
+				// A server that cannot read our hello may hang up, or wait for the rest of
+				// what it takes for a request of its own protocol.
+				with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndNone, EndFINAfter, EndRSTAfter), SessionAcked: is(Yes), HostAccepted: is(Yes)}),
+			),
+			Weights: []Weight{{SessionEnd, EndNone, 0.3}}},
 		{ID: "http-gateway-error", Stage: StageSession, Title: "a proxy answers with a gateway error", Prior: 4,
 			Ways: session(P{SessionReply: is(ReplyGateway), SessionEnd: is(EndNone, EndFINAfter, EndRSTAfter)})},
 		{ID: "idle-dropped", Stage: StageSession, Title: "an idle connection is silently forgotten on the way", Prior: 1,

@@ -1,0 +1,73 @@
+package evidence
+
+func oneOf(v ...Value) []Value { return v }
+
+var distances = oneOf(DistanceHost, DistanceSame, DistanceNearer, DistanceRouter, DistanceFarther)
+
+var keys = []KeyInfo{
+	{NameResult, ScopeName, "what does resolving the name give", oneOf(NameLiteral, NameResolved, NameNXDomain, NameNoData, NameServFail, NameRefused, NameTimeout, NameUnreachable, NameNoServer, NameTCPBlocked, NameBrokenAlias)},
+	{NameHostsFile, ScopeName, "does the hosts file decide", oneOf(HostsUnused, HostsAgrees, HostsDiffers, HostsOnly)},
+	{NameSuffix, ScopeName, "was a search suffix added to the name", oneOf(Yes, No)},
+	{NameServers, ScopeName, "do all name servers give the same addresses", oneOf(Yes, No)},
+	{NamePointsTo, ScopeName, "where does the name point", oneOf(PointsElsewhere, PointsSelf)},
+	{NameSpeed, ScopeName, "did resolving eat most of the time", oneOf(SpeedFast, SpeedSlow)},
+	{NameOutcomes, ScopeName, "do all addresses fare alike", oneOf(OutcomesOne, OutcomesAllWork, OutcomesAllFail, OutcomesSomeFail, OutcomesFamilyFail)},
+
+	{RouteLookup, ScopeAddress, "has this host a route", oneOf(RouteOK, RouteNone, RouteBlackhole, RouteUnreachable, RouteProhibit, RouteLocal)},
+	{RouteTo, ScopeAddress, "what is the next hop", oneOf(NextHopTarget, NextHopGateway, NextHopSelf)},
+	{LinkState, ScopeAddress, "is the interface up", oneOf(LinkUp, LinkDown)},
+	{NeighState, ScopeAddress, "does the next hop answer ARP or ND", oneOf(NeighAnswers, NeighFailed)},
+	{NeighOwners, ScopeAddress, "how many hosts claim the address", oneOf(OwnersOne, OwnersSeveral, NotAsked)},
+	{FamilyHere, ScopeAddress, "has this host an address of the family", oneOf(Yes, No)},
+	{SourceHere, ScopeAddress, "is the requested source address on this host", oneOf(Yes, No)},
+	{SourcePort, ScopeAddress, "was a source port asked for", oneOf(Yes, No)},
+	{PortsHere, ScopeAddress, "are ephemeral ports free", oneOf(Free, Full)},
+	{FilesHere, ScopeAddress, "are descriptors free", oneOf(Free, Full)},
+	{TrackHere, ScopeAddress, "has the connection table here room", oneOf(Free, Full)},
+	{SynLeft, ScopeAddress, "did the SYN leave this host", oneOf(Yes, No)},
+	{SelfConnect, ScopeAddress, "did the socket connect to itself", oneOf(Yes, No)},
+
+	{Connect, ScopeAddress, "what did connect() say", oneOf(ConnOpen, ConnRefused, ConnTimeout, ConnHostUnreach, ConnNetUnreach, ConnDenied, ConnNotPermit, ConnInvalid, ConnNoAddress, ConnInUse, ConnNoFiles, ConnNoFamily, ConnReset, ConnNoProto, ConnOther)},
+	{ConnectWhen, ScopeAddress, "when did it say so", oneOf(WhenAtOnce, WhenAnswered, WhenNever)},
+	{ConnectRepeat, ScopeAddress, "do repeated attempts agree", oneOf(RepeatSteady, RepeatMixed, NotAsked)},
+	{ConnectInTime, ScopeAddress, "did the answer come within the timeout", oneOf(Yes, No, WhenNever)},
+	{Answer, ScopeAddress, "what answered the SYN", oneOf(AnswerNone, AnswerRST, AnswerSYNACK, AnswerICMP)},
+	{AnswerFrom, ScopeAddress, "how far away is who answered, compared with the host", distances},
+	{AnswerVia, ScopeAddress, "where did the answer come in", oneOf(ViaLoopback, ViaNetwork)},
+	{ICMPCode, ScopeAddress, "what did the ICMP error say", oneOf(ICMPPort, ICMPHost, ICMPNet, ICMPProhibited, ICMPExceeded, ICMPTooBig, ICMPOther)},
+	{ICMPFrom, ScopeAddress, "who sent the ICMP error", oneOf(FromHere, FromTarget, FromHereTarget, FromRouter)},
+	{ICMPDelay, ScopeAddress, "how soon did the ICMP error come", oneOf(DelayNone, DelayLate)},
+	{ICMPQuote, ScopeAddress, "is the packet quoted in the ICMP error ours", oneOf(Value(QuoteIntact), Value(QuoteRewritten))},
+
+	{HostAnswers, ScopeAddress, "does the host answer anything", oneOf(Yes, No)},
+	{PathEnd, ScopeAddress, "how far do SYNs to the port get", oneOf(PathAnswered, PathFar, PathNoHop, PathShort, PathLastHop, PathUnknown, PathLoop, PathOnLink, PathBlackhole)},
+	{PathRule, ScopeAddress, "what do the rules of the routers on the way do with the SYN", oneOf(RuleNone, RuleDrop, RuleReset, RuleReject)},
+	{ProbeACK, ScopeAddress, "what does a bare ACK to the port give", oneOf(ProbeRST, ProbeSilent, ProbeSilentHere)},
+	{ProbeFIN, ScopeAddress, "what does a bare FIN to the port give", oneOf(ProbeRST, ProbeSilent)},
+	{ProbeTTL255, ScopeAddress, "does a SYN with TTL 255 get an answer", oneOf(ProbeAnswered, ProbeSilent)},
+	{ProbeECN, ScopeAddress, "do SYNs that ask for ECN vanish", oneOf(NotAsked, ECNBlocked, ECNPasses)},
+	{ProbeSources, ScopeAddress, "does the outcome depend on the source port", oneOf(SourcesSame, SourcesDiffer, NotAsked)},
+	{ProbeLoss, ScopeAddress, "what share of SYNs is lost", oneOf(LossNone, LossSome, LossAll)},
+	{EveryPort, ScopeAddress, "does an unlikely port open too", oneOf(Yes, No, NotAsked)},
+
+	{SessionEnd, ScopeAddress, "did the peer end the connection at once", oneOf(EndNone, EndRST, EndFIN, EndRSTAfter, EndFINAfter)},
+	{SessionReply, ScopeAddress, "what did the application reply", oneOf(ReplyExpected, ReplyOther, ReplyNothing, ReplyTLSError, ReplyGateway, ReplyCut, NotAsked)},
+	{SessionAcked, ScopeAddress, "did the peer's TCP acknowledge our data", oneOf(Yes, No)},
+	{SessionWindow, ScopeAddress, "does the peer keep its window open", oneOf(WindowOpen, WindowZero)},
+	{SessionLarge, ScopeAddress, "do large segments pass", oneOf(LargePasses, LargeStalls, LargeDead, NotAsked)},
+	{SessionIdle, ScopeAddress, "does an idle connection survive", oneOf(IdleSurvives, IdleDies, NotAsked)},
+	{SessionHello, ScopeAddress, "what did we say first", oneOf(HelloNone, HelloTLS, HelloPlain)},
+	{SessionTTL, ScopeAddress, "how far away is who ended the connection, compared with who opened it", distances},
+
+	{TargetHere, ScopeAddress, "is the target this very host", oneOf(Yes, No)},
+	{HostUp, ScopeAddress, "is a host with the address up, seen from its console", oneOf(Yes, No)},
+	{HostSockets, ScopeAddress, "which sockets of the host listen on the port", oneOf(SocketsServe, SocketsLoopback, SocketsElsewhere, SocketsNone)},
+	{HostQueue, ScopeAddress, "has the accept queue room", oneOf(Free, Full)},
+	{HostSYNQueue, ScopeAddress, "has the SYN queue room", oneOf(Free, Full)},
+	{HostAccepted, ScopeAddress, "did the application accept the connection", oneOf(Yes, No)},
+	{HostService, ScopeAddress, "what is the state of the service on the host", oneOf(ServiceRunning, ServiceStopped, ServiceFlapping, ServiceOtherPort, ServiceOtherNS, ServiceBindInUse, ServiceBindPerm, ServiceBindAddr, ServiceNone)},
+	{HostRule, ScopeAddress, "what do the host's firewall rules do with the SYN", oneOf(RuleNone, RuleDrop, RuleReset, RuleReject)},
+	{HostDrop, ScopeAddress, "what reason does the host's kernel give", oneOf(DropNone, DropNetfilter, DropNoSocket, DropMD5, DropRPFilter, DropNoRoute, DropPacketFilter, DropMinTTL, DropQueue, DropNotLocal)},
+	{HostSYN, ScopeAddress, "does the SYN arrive at the host", oneOf(Yes, No)},
+	{HostSYNACK, ScopeAddress, "does a SYN-ACK leave the host", oneOf(Yes, No)},
+}
