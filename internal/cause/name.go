@@ -6,7 +6,7 @@ import . "github.com/tcpwhy/tcpwhy/internal/evidence" //lint:ignore ST1001 the v
 func anyway(odd P) P { return with(P{NameResult: is(NameResolved)}, odd) }
 
 func nameCauses() []Cause {
-	fails := func(v Value) []P { return ways(P{NameResult: is(v)}) }
+	fails := func(v Value) []P { return ways(P{NameResult: is(v), NameSystem: is(SystemAgrees)}) }
 	return []Cause{
 		{ID: "name-not-found", Stage: StageName, Title: "the name does not exist", Prior: 10, Ways: fails(NameNXDomain)},
 		{ID: "name-no-address", Stage: StageName, Title: "the name exists but has no address of the family asked for", Prior: 4, Ways: fails(NameNoData)},

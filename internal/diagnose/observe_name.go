@@ -14,6 +14,7 @@ func observeName(s *evidence.Set) []evidence.Fact {
 	o := &observer{}
 	if n := s.Name; n != nil {
 		o.nameResult(n)
+		o.system(n)
 		if len(n.Addrs) > 0 && n.AddrsFrom != "literal" {
 			o.nameOddities(s, n)
 		}
@@ -60,6 +61,25 @@ func (o *observer) nameResult(n *evidence.Name) {
 			what = "runs in a circle"
 		}
 		o.add(evidence.NameResult, result, "resolve", at, "%s is an alias that %s: %s", q.Name, what, strings.Join(q.CNAMEs[:min(len(q.CNAMEs), 4)], " -> "))
+	}
+}
+
+// system compares the system's own resolver with what was asked here. That it
+// was not waited for tells nothing.
+func (o *observer) system(n *evidence.Name) {
+	s := n.System
+	if s == nil || n.AddrsFrom == "literal" || len(s.Addrs) == 0 && s.Err != "not found" {
+		return
+	}
+	switch {
+	case n.AddrsFrom == "system":
+		o.add(evidence.NameSystem, evidence.SystemOnly, "resolve", n.At, "the system's own resolver gives %s, the name servers give nothing", addrList(s.Addrs))
+	case len(s.Addrs) == 0 && len(n.Addrs) > 0:
+		o.add(evidence.NameSystem, evidence.SystemFails, "resolve", n.At, "the system's own resolver finds nothing, though %s", addrList(n.Addrs)+" is there")
+	case len(s.Addrs) == 0 || overlap(s.Addrs, n.Addrs):
+		o.add(evidence.NameSystem, evidence.SystemAgrees, "resolve", n.At, "the system's own resolver says the same")
+	default:
+		o.add(evidence.NameSystem, evidence.SystemDiffers, "resolve", n.At, "the system's own resolver gives %s instead", addrList(s.Addrs))
 	}
 }
 

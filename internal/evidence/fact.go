@@ -56,6 +56,7 @@ const (
 	NameServers   Key = "name.servers-agree"
 	NamePointsTo  Key = "name.points-to"
 	NameSpeed     Key = "name.speed"
+	NameSystem    Key = "name.system"
 	NameOutcomes  Key = "name.outcomes"
 
 	// About this host.

@@ -11,6 +11,7 @@ var keys = []KeyInfo{
 	{NameServers, ScopeName, "do all name servers give the same addresses", oneOf(Yes, No)},
 	{NamePointsTo, ScopeName, "where does the name point", oneOf(PointsElsewhere, PointsSelf)},
 	{NameSpeed, ScopeName, "did resolving eat most of the time", oneOf(SpeedFast, SpeedSlow)},
+	{NameSystem, ScopeName, "what does the system's own resolver say", oneOf(SystemAgrees, SystemDiffers, SystemFails, SystemOnly)},
 	{NameOutcomes, ScopeName, "do all addresses fare alike", oneOf(OutcomesOne, OutcomesAllWork, OutcomesAllFail, OutcomesSomeFail, OutcomesFamilyFail)},
 
 	{RouteLookup, ScopeAddress, "has this host a route", oneOf(RouteOK, RouteNone, RouteBlackhole, RouteUnreachable, RouteProhibit, RouteLocal)},

@@ -27,7 +27,8 @@ type Name struct {
 	// Addrs are the addresses a program would use, in the order it would try
 	// them (hosts file or DNS by Order, RFC 6724 left aside).
 	Addrs []netip.Addr `json:"addrs,omitempty"`
-	// AddrsFrom is "literal", "files" or "dns"; empty when there are none.
+	// AddrsFrom is "literal", "files", "dns", "localhost" (RFC 6761 decides) or
+	// "system" (only the system's own resolver knew); empty when there are none.
 	AddrsFrom string        `json:"addrs_from,omitempty"`
 	At        time.Duration `json:"at"`
 	Took      time.Duration `json:"took"` // until the first usable answer or the last failure

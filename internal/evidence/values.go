@@ -40,6 +40,14 @@ const (
 	SpeedSlow       Value = "slow"
 )
 
+// NameSystem answers: the system's own resolver beside ours.
+const (
+	SystemAgrees  Value = "agrees"    // the same addresses, or none as well
+	SystemDiffers Value = "differs"   // other addresses
+	SystemFails   Value = "fails"     // none, though the servers give some
+	SystemOnly    Value = "only-here" // some, though the servers give none
+)
+
 // NameOutcomes answers: how the addresses of the name fared together.
 const (
 	OutcomesOne        Value = "one-address"

@@ -162,6 +162,10 @@ func (r *run) resolve(ctx context.Context) []netip.AddrPort {
 	if name == nil {
 		return nil
 	}
+	if s := name.System; len(name.Addrs) == 0 && s != nil && len(s.Addrs) > 0 {
+		// A module of nsswitch.conf that we cannot ask (mDNS, a directory) knows it.
+		name.Addrs, name.AddrsFrom = s.Addrs, "system"
+	}
 	var addrs []netip.AddrPort
 	for _, a := range name.Addrs {
 		if len(addrs) == maxAddresses {

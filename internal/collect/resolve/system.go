@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,8 +31,7 @@ func (r *resolver) startSystem(ctx context.Context) (wait func()) {
 	begin := r.clock.Now()
 	done := make(chan evidence.SystemAnswer, 1)
 	go func() {
-		res := net.Resolver{Dial: conns.Dial}
-		addrs, err := res.LookupNetIP(ctx, o.Families.network(), r.name.Host)
+		addrs, err := r.askSystem(ctx, conns)
 		done <- systemAnswer(addrs, err, r.clock.Now()-begin)
 	}()
 	return func() {
@@ -48,6 +50,44 @@ func (r *resolver) startSystem(ctx context.Context) (wait func()) {
 		}
 		r.name.System = &ans
 	}
+}
+
+// askSystem asks the C library by way of getent(1), which knows every module of
+// nsswitch.conf; where that is not installed, Go's own resolver, which reads the
+// same files.
+func (r *resolver) askSystem(ctx context.Context, conns *connSet) ([]netip.Addr, error) {
+	if r.opts.SystemDial == nil {
+		if program, err := exec.LookPath("getent"); err == nil {
+			return getent(ctx, program, r.name.Host, r.opts.Families)
+		}
+	}
+	res := net.Resolver{Dial: conns.Dial}
+	return res.LookupNetIP(ctx, r.opts.Families.network(), r.name.Host)
+}
+
+// getent lists the addresses that the C library gives for a name, in the order
+// in which programs would try them.
+func getent(ctx context.Context, program, host string, families Families) ([]netip.Addr, error) {
+	cmd := exec.CommandContext(ctx, program, "ahosts", "--", host)
+	out, err := cmd.Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 2 {
+		return nil, errors.New("not found") // getent(1): the key was not found
+	} else if err != nil {
+		return nil, err
+	}
+	var addrs []netip.Addr
+	for line := range strings.Lines(string(out[:min(len(out), maxFile)])) {
+		first, _, _ := strings.Cut(line, " ")
+		a, err := netip.ParseAddr(strings.TrimSpace(first))
+		if err != nil || slices.Contains(addrs, a) || families == IPv4 && !a.Is4() || families == IPv6 && a.Is4() {
+			continue
+		}
+		if len(addrs) == maxAddrs {
+			break
+		}
+		addrs = append(addrs, a)
+	}
+	return addrs, nil
 }
 
 func systemAnswer(addrs []netip.Addr, err error, took time.Duration) evidence.SystemAnswer {
