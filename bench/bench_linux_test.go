@@ -154,11 +154,14 @@ func TestLaunchLeavesNothing(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() {
+				cmd.Process.Kill()
+				cmd.Wait()
+			})
 			nettest.Eventually(t, "the program does not start", func() bool { _, err := os.Stat(pids); return err == nil })
 			if err := end(cmd, stdin); err != nil {
 				t.Fatal(err)
 			}
-			cmd.Wait()
 			list, err := os.ReadFile(pids)
 			if err != nil {
 				t.Fatal(err)

@@ -37,7 +37,12 @@ func localCauses() []Cause {
 		{ID: "too-many-open-files", Stage: StageLocal, Title: "the limit of open descriptors is reached", Prior: 1,
 			Ways: ways(with(inCall(ConnNoFiles), P{FilesHere: is(Full)}))},
 		{ID: "local-firewall-drop", Stage: StageLocal, Title: "this host's own output rules drop the SYN", Prior: 3,
-			Ways: ways(with(silent(), P{SynLeft: is(No), PathEnd: is(PathNoHop, PathShort, PathOnLink), HostQueue: is(Free)}))},
+			Ways: ways(
+				with(silent(), P{SynLeft: is(No), PathEnd: is(PathNoHop, PathShort, PathOnLink), HostQueue: is(Free)}),
+				// A rule about the source port or a rate lets other SYNs out.
+				with(silent(), anyProbe(), P{SynLeft: is(No), HostQueue: is(Free), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeSources: is(SourcesSame, SourcesDiffer)}),
+			),
+			Weights: []Weight{{ConnectRepeat, RepeatMixed, 0.1}}},
 		{ID: "local-firewall-reject", Stage: StageLocal, Title: "this host's own output rules reject the SYN", Prior: 3,
 			Ways: ways(
 				with(rejected(is(FromHere, FromHereTarget), is(ICMPPort, ICMPHost, ICMPNet, ICMPProhibited, ICMPOther)),

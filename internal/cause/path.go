@@ -86,8 +86,8 @@ func pathCauses() []Cause {
 			)},
 		{ID: "duplicate-address", Stage: StagePath, Title: "two hosts own the address", Prior: 0.3,
 			Ways: ways(
-				with(leaves(), P{RouteTo: is(NextHopTarget), NeighOwners: is(OwnersSeveral)}),
-				with(leaves(), P{ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossNone), ProbeSources: is(SourcesSame, SourcesDiffer), Connect: is(ConnOpen, ConnRefused)}),
+				with(leaves(), remote(), P{RouteTo: is(NextHopTarget), NeighOwners: is(OwnersSeveral)}),
+				with(leaves(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossNone), ProbeSources: is(SourcesSame, SourcesDiffer), Connect: is(ConnOpen, ConnRefused)}),
 			)},
 	}
 }

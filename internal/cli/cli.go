@@ -13,12 +13,15 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
 	"github.com/tcpwhy/tcpwhy/internal/flow"
+	"github.com/tcpwhy/tcpwhy/internal/probe"
 )
 
 // The exit codes, the same for every command.
@@ -91,6 +94,10 @@ func Main(args []string, h Host) (code int) {
 			code = exitOurselves
 		}
 	}()
+	if n := probe.OpenFiles(); n < leastFiles {
+		fmt.Fprintf(h.Stderr, "tcpwhy: the limit of open files is %d, too few to work with\nRaise it: ulimit -n 256\n", n)
+		return exitOurselves
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// The first signal asks for the verdict so far, the second ends at once.
@@ -121,12 +128,38 @@ func (a *app) fail(err error) int {
 	)
 	switch {
 	case errors.As(err, &target):
-		fmt.Fprintf(a.host.Stderr, "tcpwhy: %v\n", target)
+		a.complain(target.Error())
 		return exitUsage
 	case errors.As(err, &usage):
-		fmt.Fprintf(a.host.Stderr, "tcpwhy: %s\n%s\n", usage.problem, usage.hint)
+		a.complain(usage.problem, usage.hint)
 		return exitUsage
 	}
-	fmt.Fprintf(a.host.Stderr, "tcpwhy: %v\n", err)
+	a.complain(err.Error())
 	return exitOurselves
 }
+
+// complain writes lines to stderr, in ASCII where the locale knows no more.
+func (a *app) complain(lines ...string) {
+	text := "tcpwhy: " + strings.Join(lines, "\n") + "\n"
+	if !a.host.unicode() {
+		text = ascii(text)
+	}
+	io.WriteString(a.host.Stderr, text)
+}
+
+// ascii escapes what is not ASCII, as strconv.QuoteToASCII does.
+func ascii(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r < utf8.RuneSelf {
+			b.WriteRune(r)
+			continue
+		}
+		q := strconv.QuoteRuneToASCII(r)
+		b.WriteString(q[1 : len(q)-1])
+	}
+	return b.String()
+}
+
+// leastFiles is what the Go runtime and one connect need.
+const leastFiles = 8

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/netip"
 	"os"
 
 	"github.com/tcpwhy/tcpwhy/internal/cause"
@@ -30,13 +32,14 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) error {
 		return err
 	}
 	for _, t := range targets {
-		if a := t.Addr; a.IsValid() && (a.Is4() && f.ipv6 || a.Is6() && f.ipv4) {
-			return &usageError{fmt.Sprintf("%s is of the family that the flag excludes", t.Host), "Leave out -4 or -6, or name another target."}
+		if err := f.fits(t.Addr); err != nil {
+			return err
 		}
 	}
 	if (f.write != "" || f.evidence != "") && len(targets) > 1 {
 		return &usageError{"--write and --evidence take one target", "Run it once for each target, with a file each."}
 	}
+	var packets *keeper
 	if f.write != "" {
 		if !probe.MayCapture() {
 			return &usageError{"--write needs CAP_NET_RAW", "Run it with sudo, or: sudo setcap cap_net_raw+ep on the program."}
@@ -46,7 +49,8 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) error {
 			return err
 		}
 		defer file.Close()
-		opts.Capture = file
+		packets = &keeper{w: file}
+		opts.Capture = packets
 	}
 	var evidence *os.File
 	if f.evidence != "" {
@@ -77,9 +81,50 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) error {
 				return fmt.Errorf("write the evidence: %w", err)
 			}
 		}
+		if packets != nil && packets.err != nil {
+			return fmt.Errorf("write the packets: %w", packets.err)
+		}
 		a.code = worse(a.code, exitCode(diagnosis, f.expect))
 	}
 	return nil
+}
+
+// fits says whether a literal target is of the family that the flags ask for.
+func (f *flags) fits(a netip.Addr) error {
+	family := func(v4 bool) string {
+		if v4 {
+			return "IPv4"
+		}
+		return "IPv6"
+	}
+	is := family(a.Is4())
+	switch {
+	case !a.IsValid():
+	case f.ipv4 && !a.Is4():
+		return &usageError{fmt.Sprintf("%v is an %s address, and -4 asks for IPv4", a, is), "Leave out -4, or name another target."}
+	case f.ipv6 && a.Is4():
+		return &usageError{fmt.Sprintf("%v is an %s address, and -6 asks for IPv6", a, is), "Leave out -6, or name another target."}
+	case f.source != "":
+		if s, _, err := source(f.source); err == nil && s.Is4() != a.Is4() {
+			return &usageError{fmt.Sprintf("--source %v is an %s address, the target %v is not", s, family(s.Is4()), a), "Give a source address of the target's family, " + is + "."}
+		}
+	}
+	return nil
+}
+
+// keeper writes to a file and remembers the first error: the run goes on
+// without the file, and the user hears of it at the end.
+type keeper struct {
+	w   io.Writer
+	err error
+}
+
+func (k *keeper) Write(b []byte) (int, error) {
+	n, err := k.w.Write(b)
+	if k.err == nil {
+		k.err = err
+	}
+	return n, err
 }
 
 // create makes a file that only its owner may read: packets are private.

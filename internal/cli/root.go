@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"runtime/debug"
 	"strconv"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tcpwhy/tcpwhy/internal/cause"
 	"github.com/tcpwhy/tcpwhy/internal/probe"
@@ -68,9 +71,7 @@ func (a *app) root() *cobra.Command {
 	// Flags are wrapped for 80 columns, wherever help goes.
 	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
 	cmd.SetVersionTemplate("tcpwhy {{.Version}}\n")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return &usageError{err.Error(), "The flags are listed by: tcpwhy --help"}
-	})
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.BoolVarP(&f.ipv4, "ipv4", "4", false, "use IPv4 addresses only")
@@ -129,13 +130,43 @@ func (f *flags) parse() (probe.Options, error) {
 	if f.expect != "" && !expects(f.expect) {
 		return bad(fmt.Sprintf("--expect %q is neither an outcome nor a cause", f.expect), "Outcomes are: "+strings.Join(outcomes(), ", ")+". Causes are listed by: tcpwhy explain")
 	}
+	if o.Interface != "" {
+		if _, err := net.InterfaceByName(o.Interface); err != nil {
+			return bad("there is no interface "+strconv.Quote(o.Interface)+" here", "The interfaces are listed by: ip -br link")
+		}
+	}
 	if f.source != "" {
 		var err error
 		if o.Source, o.SourcePort, err = source(f.source); err != nil {
 			return bad(err.Error(), "Give an address of this host, for example --source 192.0.2.2 or --source '[2001:db8::2]:40000'")
 		}
+		family := probe.IPv6
+		if o.Source.Is4() {
+			family = probe.IPv4
+		}
+		if o.Family != probe.AnyFamily && o.Family != family {
+			return bad("--source is of the family that -4 or -6 excludes", "Leave out the one or the other.")
+		}
+		o.Family = family
 	}
 	return o, nil
+}
+
+// flagError says what is wrong with a flag in the words of its user.
+func flagError(err error) error {
+	const list = "The flags are listed by: tcpwhy --help"
+	var value *pflag.InvalidValueError
+	if !errors.As(err, &value) {
+		return &usageError{err.Error(), list}
+	}
+	name, given := "--"+value.GetFlag().Name, strconv.Quote(value.GetValue())
+	switch value.GetFlag().Value.Type() {
+	case "duration":
+		return &usageError{name + " " + given + " is no time with a unit", "For example: " + name + " 5s, or 500ms"}
+	case "int":
+		return &usageError{name + " " + given + " is no whole number", "For example: " + name + " 20"}
+	}
+	return &usageError{err.Error(), list}
 }
 
 // source reads ADDR, ADDR:PORT or [V6]:PORT.

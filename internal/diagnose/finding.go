@@ -49,6 +49,12 @@ func (v *view) finding(c *cause.Cause) string {
 		}
 	case "ports-exhausted":
 		return fmt.Sprintf("all ephemeral ports of this host are in use towards %v", v.a.Addr)
+	case "source-address-missing":
+		return fmt.Sprintf("the source address %v asked for is not on this host", v.set.Options.Source)
+	case "source-port-busy":
+		return fmt.Sprintf("source port %d is already in use on this host", v.set.Options.SourcePort)
+	case "too-many-open-files":
+		return fmt.Sprintf("no socket could be made: the limit of open descriptors is reached (%s)", v.main.Errno)
 	case "local-firewall-drop":
 		return "output rules of this host drop the SYN: it never leaves"
 	case "local-firewall-reject":

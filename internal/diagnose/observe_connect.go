@@ -66,7 +66,7 @@ func (o *observer) answer(v *view) {
 	case evidence.AnswerSYNACK:
 		o.add(evidence.Answer, v.kind, "connect", at, "the SYN was answered by SYN-ACK")
 	case evidence.AnswerRST:
-		if p := v.captured(v.a.Addr.Port(), "RST"); p != nil {
+		if p := v.captured("RST"); p != nil {
 			o.add(evidence.Answer, v.kind, "packets", p.At, "the SYN was answered by %s with TTL %d", p.Flags, p.TTL)
 			return
 		}
@@ -107,7 +107,7 @@ func (o *observer) repeats(v *view) {
 	mixed := open > 0 && failed > 0 || pathAnswers && evidence.Value(p.Answer) != v.kind || v.differ() || !agree
 	switch {
 	case mixed:
-		o.add(evidence.ConnectRepeat, evidence.RepeatMixed, "connect", m.At, "attempts to the same port fare differently: of %s, %d connected", plural(open+failed, "connect", "connects"), open)
+		o.add(evidence.ConnectRepeat, evidence.RepeatMixed, "connect", m.At, "SYNs to the same port fare differently: %d of %d went unanswered", lost, max(sent, lost))
 	case v.kind == evidence.AnswerNone && lost >= manySYNs:
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, "path", m.At, "%d SYNs from different source ports fared alike", lost)
 	case v.kind != evidence.AnswerNone && (open+failed > 1 || pathAnswers || tried):

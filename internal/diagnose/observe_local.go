@@ -163,7 +163,7 @@ func (o *observer) synLeft(v *view) {
 			return
 		}
 	}
-	if p := v.a.Path; lastHop(p) > 0 {
+	if p := v.a.Path; lastHop(p) > 0 && !(v.kind == evidence.AnswerNone && p.AnswerTTL > 0) { // else they fare differently
 		i := slices.IndexFunc(p.Hops, func(h evidence.Hop) bool { return h.Kind == "time-exceeded" })
 		o.add(evidence.SynLeft, evidence.Yes, "path", p.At, "SYNs to the port leave this host: router %v answered one", p.Hops[i].Addr)
 		return
@@ -173,6 +173,7 @@ func (o *observer) synLeft(v *view) {
 		p := &v.a.Packets[i]
 		switch {
 		case p.Kind != "tcp" || !p.Outgoing || p.Dst.Addr() != v.addr() || !hasFlag(p.Flags, "SYN"):
+		case p.Dst == v.a.Addr && p.Src != m.Tuple.Local: // of another connection, or a probe's
 		case p.Dst == v.a.Addr:
 			o.add(evidence.SynLeft, evidence.Yes, "packets", p.At, "the SYN was seen going out on %s", p.Interface)
 			return

@@ -19,7 +19,7 @@ func (o *observer) distance(v *view) {
 	if v.kind == evidence.AnswerSYNACK {
 		flag = "SYN"
 	}
-	p := v.captured(v.a.Addr.Port(), flag)
+	p := v.captured(flag)
 	if p != nil && v.kind == evidence.AnswerRST {
 		if p.Interface == "lo" {
 			o.add(evidence.AnswerVia, evidence.ViaLoopback, "packets", p.At, "the RST came in on lo: this host made it")
@@ -48,7 +48,7 @@ func (v *view) hostByTTL() (hops int, how string) {
 		return distanceOf(c.TTL), "its echo reply"
 	}
 	if b := v.a.OtherPath; b != nil && b.AnswerTTL > 0 {
-		if p := v.captured(b.Port, "RST"); p != nil && p.Interface != "lo" {
+		if p := v.capturedFrom(b.Port); p != nil && p.Interface != "lo" {
 			return distanceOf(p.TTL), "a closed port"
 		}
 	}

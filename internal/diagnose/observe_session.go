@@ -90,6 +90,8 @@ func (o *observer) reply(s *evidence.Session) {
 		o.add(evidence.SessionReply, evidence.ReplyGateway, "session", at, "%s answers HTTP status %d", orWord(s.HTTP.Server, "the server"), s.HTTP.Status)
 	case s.End == "rst" && s.Received > 0:
 		o.add(evidence.SessionReply, evidence.ReplyCut, "session", at, "the connection was reset after %s had come", plural(s.Received, "byte", "bytes"))
+	case s.Received > 0 && s.Expect != "" && s.Got == "":
+		o.add(evidence.SessionReply, evidence.ReplyOther, "session", at, "%s was expected, what answered is no protocol known here%s", s.Expect, banner(s))
 	case s.Received > 0:
 		o.add(evidence.SessionReply, evidence.ReplyExpected, "session", at, "%s answered after %s%s", orWord(s.Got, "the application"), ms(s.ReplyAfter), banner(s))
 	case s.Expect == "" && s.Hello == "":

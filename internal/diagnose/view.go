@@ -130,12 +130,23 @@ func distanceOf(ttl int) int {
 	return 0
 }
 
-// captured returns the first incoming TCP packet from a port of the target
-// with the given flags prefix ("RST", "SYN,ACK").
-func (v *view) captured(port uint16, flag string) *evidence.Packet {
+// captured returns the first incoming TCP packet of the attempt with the flag.
+// Other connections of this host to the same port are not ours to judge by.
+func (v *view) captured(flag string) *evidence.Packet {
 	for i := range v.a.Packets {
 		p := &v.a.Packets[i]
-		if p.Kind == "tcp" && !p.Outgoing && p.Src.Addr() == v.addr() && p.Src.Port() == port && hasFlag(p.Flags, flag) {
+		if p.Kind == "tcp" && !p.Outgoing && p.Src == v.a.Addr && p.Dst == v.main.Tuple.Local && hasFlag(p.Flags, flag) {
+			return p
+		}
+	}
+	return nil
+}
+
+// capturedFrom returns the first RST from another port of the target.
+func (v *view) capturedFrom(port uint16) *evidence.Packet {
+	for i := range v.a.Packets {
+		p := &v.a.Packets[i]
+		if p.Kind == "tcp" && !p.Outgoing && p.Src.Addr() == v.addr() && p.Src.Port() == port && hasFlag(p.Flags, "RST") {
 			return p
 		}
 	}

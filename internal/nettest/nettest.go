@@ -76,6 +76,7 @@ func Build(t testing.TB, pkg string) string {
 	}
 	program := dir + "/program"
 	cmd := exec.CommandContext(t.Context(), NeedProgram(t, "go"), "build", "-o", program, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
 	}

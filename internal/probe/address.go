@@ -14,7 +14,6 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/collect/route"
 	"github.com/tcpwhy/tcpwhy/internal/collect/session"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
-	"github.com/tcpwhy/tcpwhy/internal/flow"
 )
 
 // quiet is how long the first SYN may stay unanswered before the other checks
@@ -76,7 +75,7 @@ func (v *investigation) attempts(ctx context.Context) {
 // long it is worth waiting on.
 func (v *investigation) silence(ctx context.Context, running *connect.Running) {
 	at := v.env.Clock.Now() - quiet
-	v.a.Attempts = []evidence.Attempt{{Tuple: flow.Tuple{Remote: v.a.Addr}, At: at, Took: quiet, Pending: true}}
+	v.a.Attempts = []evidence.Attempt{{Tuple: running.Tuple(), At: at, Took: quiet, Pending: true}}
 	v.look(v.a)
 	v.investigate(ctx, running.Done())
 	limit := v.opts.ConnectTimeout + grace

@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -103,9 +104,14 @@ func (v *investigation) check(ctx context.Context, c diagnose.Check) {
 }
 
 func (v *investigation) trace(ctx context.Context, port uint16, keep func(*evidence.Path)) {
+	v.limits.traces <- struct{}{}
+	defer func() { <-v.limits.traces }()
 	p, err := path.Trace(ctx, v.env, netip.AddrPortFrom(v.a.Addr.Addr(), port), path.Options{Timeout: v.wait(), Settle: v.settle()})
 	if err != nil && ctx.Err() == nil {
-		v.miss("path", err, "", evidence.PathEnd)
+		if cause := errors.Unwrap(err); cause != nil {
+			err = cause // it names the path already
+		}
+		v.miss(fmt.Sprintf("path with port %d", port), err, "", evidence.PathEnd)
 	}
 	if len(p.Hops) > 0 {
 		v.mu.Lock()

@@ -84,6 +84,7 @@ type run struct {
 	before  counters.Snap
 	counted bool // before is valid
 	netRaw  bool
+	limits  limits
 	// filed is the capture that writes to Options.Capture, nil if none does.
 	filed *packets.Capture
 }
@@ -113,6 +114,7 @@ func Run(ctx context.Context, target flow.Target, opts Options) *verdict.Diagnos
 		},
 	}
 	r.set.Options.Privileged = r.netRaw
+	r.limits = newLimits()
 	if !r.netRaw {
 		r.set.NotChecked = append(r.set.NotChecked, evidence.NotChecked{
 			Check: "packets of the attempt, raw probes", Reason: "needs CAP_NET_RAW",
@@ -167,12 +169,13 @@ func (r *run) resolve(ctx context.Context) []netip.AddrPort {
 		name.Addrs, name.AddrsFrom = s.Addrs, "system"
 	}
 	var addrs []netip.AddrPort
+	most := min(maxAddresses, 4*cap(r.limits.addresses))
 	for _, a := range name.Addrs {
-		if len(addrs) == maxAddresses {
-			r.set.AddressesSkipped = len(name.Addrs) - maxAddresses
+		if len(addrs) == most {
+			r.set.AddressesSkipped = len(name.Addrs) - most
 			r.set.NotChecked = append(r.set.NotChecked, evidence.NotChecked{
 				Check:  fmt.Sprintf("%d more addresses of the name", r.set.AddressesSkipped),
-				Reason: fmt.Sprintf("a run tries the first %d", maxAddresses), How: "name the address as the target"})
+				Reason: fmt.Sprintf("a run tries the first %d", most), How: "name the address as the target"})
 			break
 		}
 		addrs = append(addrs, netip.AddrPortFrom(a.Unmap(), t.Port))
@@ -195,7 +198,11 @@ func (r *run) connectAll(ctx context.Context, addrs []netip.AddrPort) {
 				w = &later[i]
 			}
 		}
-		wg.Go(func() { r.address(ctx, &r.set.Addresses[i], i < maxDeep, w) })
+		r.limits.addresses <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-r.limits.addresses }()
+			r.address(ctx, &r.set.Addresses[i], i < maxDeep, w)
+		})
 	}
 	wg.Wait()
 	for i := range later {

@@ -94,10 +94,7 @@ func captured(a *evidence.Address) []event {
 			if pkt.Outgoing {
 				mine = pkt.Src
 			}
-			if !local.IsValid() {
-				local = mine
-			}
-			if mine != local {
+			if mine != local { // somebody else's, or ours is not known
 				continue
 			}
 			if pkt.Outgoing && ttl == 0 {

@@ -36,6 +36,7 @@ type Running struct {
 	stop    atomic.Bool
 	poller  *tcpsock.Poller
 	sock    *tcpsock.Socket // nil once done
+	tuple   flow.Tuple      // as it was when the SYN left
 	attempt evidence.Attempt
 	conn    *net.TCPConn
 }
@@ -101,6 +102,7 @@ func (r *Running) start(id int, env collect.Env, opts Options) bool {
 		return false
 	}
 	r.attempt.Tuple.Local = r.sock.Local()
+	r.tuple = r.attempt.Tuple
 	if err := r.poller.Add(r.sock, id); err != nil {
 		r.fail(err)
 		return false
@@ -135,6 +137,9 @@ func watch(poller *tcpsock.Poller, runs []*Running, pending int) {
 		}
 	}
 }
+
+// Tuple is the four-tuple of the SYN; Local is zero when there was none.
+func (r *Running) Tuple() flow.Tuple { return r.tuple }
 
 // Done is closed when the attempt has an outcome or was stopped.
 func (r *Running) Done() <-chan struct{} { return r.done }
