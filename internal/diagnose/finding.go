@@ -112,6 +112,17 @@ func (v *view) tls() *evidence.TLS {
 
 // works says what was seen to work, and no more.
 func (v *view) works() string {
+	text := v.worked()
+	if n := len(v.a.Attempts); n > 1 {
+		text += fmt.Sprintf("; all of %d connects succeed", n)
+	}
+	if s := v.a.Session; s != nil && s.Idle != nil {
+		text += fmt.Sprintf("; a connection idle for %s survives", ms(s.Idle.Survived))
+	}
+	return text
+}
+
+func (v *view) worked() string {
 	took := ms(v.main.Took)
 	s := v.a.Session
 	switch {
