@@ -212,7 +212,7 @@ func (f faults) write(t *testing.T) {
 		if r.stderr != "" {
 			t.Errorf("it said %q", r.stderr)
 		}
-		out, err := exec.CommandContext(t.Context(), tcpdump, "-nr", file, "port "+port).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), tcpdump, "-Z", "root", "-nr", file, "port "+port).CombinedOutput()
 		if err != nil {
 			t.Fatalf("tcpdump: %v\n%s", err, out)
 		}

@@ -49,7 +49,7 @@ func silent() P {
 func reset() P {
 	return with(leaves(), P{
 		Connect: is(ConnRefused), ConnectWhen: is(WhenAnswered), Answer: is(AnswerRST),
-		ProbeLoss: is(LossNone), ConnectRepeat: is(RepeatSteady), ConnectInTime: is(Yes),
+		ProbeLoss: is(LossNone, LossSome), ConnectRepeat: is(RepeatSteady), ConnectInTime: is(Yes),
 		PathEnd: is(PathAnswered), ProbeSources: is(SourcesSame), NeighOwners: is(OwnersOne, NotAsked),
 	})
 }

@@ -14,11 +14,14 @@ import (
 func (v *view) vars() manual.Vars {
 	t := v.set.Target
 	vars := manual.Vars{Host: t.Host, Port: strconv.Itoa(int(t.Port))}
+	if t.Addr.IsValid() {
+		vars.Host = t.Addr.String() // with its zone
+	}
 	if v.a.Addr.IsValid() {
 		vars.Addr = v.addr().String()
 	}
 	if v.main != nil && v.main.Tuple.Local.IsValid() && !v.main.Tuple.Local.Addr().IsUnspecified() {
-		vars.Client = v.main.Tuple.Local.Addr().String()
+		vars.Client = v.main.Tuple.Local.Addr().WithZone("").String() // for use elsewhere
 	}
 	if r := v.a.Route; r != nil {
 		vars.Interface = r.Interface
@@ -34,8 +37,12 @@ func (v *view) vars() manual.Vars {
 	if l := v.a.Listeners; l != nil && len(l.OnPort) > 0 && l.OnPort[0].Process != "" {
 		vars.Service = l.OnPort[0].Process
 	}
-	if n := v.set.Name; n != nil && len(n.Servers) > 0 {
-		vars.Server = n.Servers[0].Addr().String()
+	if n := v.set.Name; n != nil {
+		if _, q := worst(n.Queries); q != nil {
+			vars.Server = q.Server.Addr().String() // the one that the finding names
+		} else if len(n.Servers) > 0 {
+			vars.Server = n.Servers[0].Addr().String()
+		}
 	}
 	return vars
 }
@@ -63,8 +70,8 @@ func (d *Differential) advice(v *view, out *verdict.Verdict) (next []verdict.Ste
 			next = append(next, verdict.Step{Check: text, Command: command, Where: i.Where})
 		}
 	}
-	if works {
-		return next, fix
+	if works || v.set.Interrupted && out.Certainty == verdict.Unknown {
+		return next, fix // a run that was stopped is no mistake to report
 	}
 	if ok {
 		for _, i := range linux(page.Fix, 3) {

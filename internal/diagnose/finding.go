@@ -126,6 +126,8 @@ func (v *view) worked() string {
 	took := ms(v.main.Took)
 	s := v.a.Session
 	switch {
+	case s == nil && v.set.Interrupted:
+		return fmt.Sprintf("the TCP handshake took %s; then the run was stopped", took)
 	case s == nil:
 		return fmt.Sprintf("the TCP handshake took %s; the application was not asked", took)
 	case s.Received > 0 && s.TLS != nil && s.TLS.OK:

@@ -1,8 +1,6 @@
 package diagnose
 
 import (
-	"time"
-
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 )
 
@@ -20,7 +18,7 @@ var connectByErrno = map[string]evidence.Value{
 // connect derives the facts about the attempt itself.
 func (o *observer) connect(v *view) {
 	m := v.main
-	if m == nil {
+	if m == nil || v.unfinished() {
 		return
 	}
 	from := ""
@@ -196,9 +194,9 @@ func (o *observer) inTime(v *view) {
 		o.add(evidence.ConnectInTime, evidence.No, "connect", m.At+m.Took, "the answer took %s, the caller waits %s", ms(m.Took), ms(limit))
 	case !m.Pending && m.Errno != "ETIMEDOUT":
 		o.add(evidence.ConnectInTime, evidence.Yes, "connect", m.At+m.Took, "the answer came after %s", ms(m.Took))
-	case m.Took >= 3*time.Second || m.Errno == "ETIMEDOUT":
+	case m.Errno == "ETIMEDOUT" || v.silentForLong() && v.rtt() == 0:
 		o.add(evidence.ConnectInTime, evidence.WhenNever, "connect", m.At+m.Took, "no answer in %s", ms(m.Took))
-	case v.rtt() > 0 && m.Took >= max(10*v.rtt(), 500*time.Millisecond):
+	case v.silentForLong():
 		o.add(evidence.ConnectInTime, evidence.WhenNever, "connect", m.At+m.Took, "the host's round trip is %s, yet no answer in %s", ms(v.rtt()), ms(m.Took))
 	}
 }

@@ -80,17 +80,13 @@ func (o *observer) route(v *view) {
 func (o *observer) links(v *view, r *evidence.Route) {
 	switch {
 	case r.Link != nil && (!r.Link.Up || !r.Link.Carrier):
-		what := "is down"
-		if r.Link.Up {
-			what = "has no carrier"
-		}
-		o.add(evidence.LinkState, evidence.LinkDown, "route", r.At, "interface %s %s", r.Link.Name, what)
+		o.add(evidence.LinkState, evidence.LinkDown, "route", r.At, "interface %s %s", r.Link.Name, downWord(r.Link))
 	case r.Link != nil:
 		o.add(evidence.LinkState, evidence.LinkUp, "route", r.At, "interface %s is up with carrier", r.Link.Name)
 	case v.here:
 		o.add(evidence.LinkState, evidence.LinkUp, "route", r.At, "local delivery needs no interface but lo")
 	case len(r.DownLinks) > 0:
-		o.add(evidence.LinkState, evidence.LinkDown, "route", r.At, "interface %s is down; a route of its would be gone with it", r.DownLinks[0].Name)
+		o.add(evidence.LinkState, evidence.LinkDown, "route", r.At, "interface %s %s; a route by way of it is gone with it", r.DownLinks[0].Name, downWord(&r.DownLinks[0]))
 	default:
 		o.add(evidence.LinkState, evidence.LinkUp, "route", r.At, "no interface that could carry the route is down")
 	}
@@ -109,6 +105,13 @@ func (o *observer) links(v *view, r *evidence.Route) {
 	}
 }
 
+func downWord(l *evidence.Link) string {
+	if l.Up {
+		return "has no carrier"
+	}
+	return "is down"
+}
+
 // resources: source ports, descriptors, the connection table.
 func (o *observer) resources(v *view) {
 	m := v.main
@@ -116,7 +119,11 @@ func (o *observer) resources(v *view) {
 		return
 	}
 	c := v.a.Counters
-	o.add(evidence.SourcePort, yesNo(v.set.Options.SourcePort != 0), "connect", m.At, "source port asked for: %d (0 is none)", v.set.Options.SourcePort)
+	if p := v.set.Options.SourcePort; p != 0 {
+		o.add(evidence.SourcePort, evidence.Yes, "connect", m.At, "source port %d was asked for", p)
+	} else {
+		o.add(evidence.SourcePort, evidence.No, "connect", m.At, "no source port was asked for")
+	}
 	switch {
 	case m.Errno == "EADDRNOTAVAIL" && m.Syscall != "":
 		if c != nil && c.PortsTotal > 0 {
@@ -131,7 +138,7 @@ func (o *observer) resources(v *view) {
 	}
 	if m.Errno == "EMFILE" || m.Errno == "ENFILE" {
 		o.add(evidence.FilesHere, evidence.Full, "connect", m.At, "no socket could be made: %s", m.Errno)
-	} else {
+	} else if m.Syscall != "socket" {
 		o.add(evidence.FilesHere, evidence.Free, "connect", m.At, "a socket could be made")
 	}
 	if c == nil {
@@ -157,12 +164,6 @@ func (o *observer) synLeft(v *view) {
 		o.add(evidence.SynLeft, evidence.No, "connect", m.At, "%s() failed by itself, before any packet", m.Syscall)
 		return
 	}
-	for _, c := range v.a.Controls {
-		if c.Answer == "not-sent" && c.Errno == "EPERM" && c.Port == v.a.Addr.Port() {
-			o.add(evidence.SynLeft, evidence.No, "control", c.At, "this host refuses to send a packet to the port (EPERM from its own output rules)")
-			return
-		}
-	}
 	if p := v.a.Path; lastHop(p) > 0 && !(v.kind == evidence.AnswerNone && p.AnswerTTL > 0) { // else they fare differently
 		i := slices.IndexFunc(p.Hops, func(h evidence.Hop) bool { return h.Kind == "time-exceeded" })
 		o.add(evidence.SynLeft, evidence.Yes, "path", p.At, "SYNs to the port leave this host: router %v answered one", p.Hops[i].Addr)
@@ -179,6 +180,14 @@ func (o *observer) synLeft(v *view) {
 			return
 		default:
 			other = p
+		}
+	}
+	// A SYN that was seen leaving is proof; a probe that was refused is not, for
+	// rules that drop packets without a connection let the SYN pass.
+	for _, c := range v.a.Controls {
+		if c.Answer == "not-sent" && c.Errno == "EPERM" && c.Port == v.a.Addr.Port() {
+			o.add(evidence.SynLeft, evidence.No, "control", c.At, "no SYN was seen leaving, and this host refuses to send a packet to the port (EPERM from its own output rules)")
+			return
 		}
 	}
 	n := v.a.Route

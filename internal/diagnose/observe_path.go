@@ -114,7 +114,7 @@ func (o *observer) path(v *view) {
 		// One try only: the router may limit its ICMP. Nothing may be concluded.
 	case last == 0 && (b == nil || b.AnswerTTL == 0):
 		o.add(evidence.PathEnd, evidence.PathNoHop, "path", p.At, "no router on the way answered")
-	case b != nil && b.AnswerTTL > 0:
+	case v.reached(b):
 		o.add(evidence.PathEnd, evidence.PathLastHop, "path", p.At, "every router that answers at all lets SYNs to the port pass; the host is %s away", plural(b.AnswerTTL, "hop", "hops"))
 	case b != nil:
 		h, _ := hopAt(p, last)

@@ -1,6 +1,8 @@
 package diagnose
 
 import (
+	"fmt"
+
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 )
 
@@ -13,7 +15,7 @@ func (o *observer) probes(v *view) {
 	o.bare(v)
 	if c := v.control(evidence.ControlTTL255); c != nil && c.Answer != "not-sent" {
 		val, text := evidence.ProbeSilent, "a SYN with TTL 255 goes unanswered too"
-		if c.Answer == "syn-ack" {
+		if c.Answer == "syn-ack" || c.Answer == "rst" {
 			val, text = evidence.ProbeAnswered, "a SYN with TTL 255 is answered"
 		}
 		o.add(evidence.ProbeTTL255, val, "control", c.At, "%s", text)
@@ -39,18 +41,18 @@ func (o *observer) hostAnswers(v *view) {
 	}
 	b, echo := v.a.OtherPath, v.control(evidence.ControlEcho)
 	switch {
-	case b != nil && b.AnswerTTL > 0 && (b.Answer == "rst" || b.Answer == "syn-ack"):
+	case v.reached(b):
 		o.add(evidence.HostAnswers, evidence.Yes, "path", b.At, "%v answers on port %d (%s)", v.addr(), b.Port, b.Answer)
-	case echo != nil && echo.Answer == "echo-reply" && echo.From == v.addr():
+	case echo != nil && echo.Answer == "echo-reply" && v.from(echo.From):
 		o.add(evidence.HostAnswers, evidence.Yes, "control", echo.At, "%v answers ICMP echo after %s", v.addr(), ms(echo.Took))
 	case v.bareAnswered():
 		o.add(evidence.HostAnswers, evidence.Yes, "control", v.main.At, "%v answers a bare segment to the port with RST", v.addr())
 	case b != nil:
-		with := ""
+		what, does := fmt.Sprintf("port %d", b.Port), "gets"
 		if echo != nil {
-			with = " and ICMP echo"
+			what, does = what+" and ICMP echo", "get"
 		}
-		o.add(evidence.HostAnswers, evidence.No, "path", b.At, "%v answers nothing: port %d%s is silent too", v.addr(), b.Port, with)
+		o.add(evidence.HostAnswers, evidence.No, "path", b.At, "%s %s no answer from %v either", what, does, v.addr())
 	}
 }
 
@@ -99,10 +101,10 @@ func (o *observer) bare(v *view) {
 func (o *observer) ecn(v *view) {
 	plain, ecn := v.control(evidence.ControlPlain), v.control(evidence.ControlECN)
 	if plain != nil && ecn != nil {
-		blocked := plain.Answer == "syn-ack" && ecn.Answer == "silent"
-		if blocked {
+		switch answered := plain.Answer == "syn-ack" || plain.Answer == "rst"; {
+		case answered && ecn.Answer == "silent":
 			o.add(evidence.ProbeECN, evidence.ECNBlocked, "control", plain.At, "a SYN without ECN is answered, one with ECN is not")
-		} else {
+		case plain.Answer == ecn.Answer && plain.Answer != "not-sent":
 			o.add(evidence.ProbeECN, evidence.ECNPasses, "control", plain.At, "SYNs with and without ECN fare alike")
 		}
 		return

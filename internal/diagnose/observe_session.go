@@ -3,6 +3,7 @@ package diagnose
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 )
@@ -40,6 +41,8 @@ func (o *observer) session(v *view) {
 	o.large(s)
 	if i := s.Idle; i == nil {
 		o.add(evidence.SessionIdle, evidence.NotAsked, "session", s.At, "idle connections were not tried (--idle)")
+	} else if i.Died > 0 && i.Survived == 0 {
+		o.add(evidence.SessionIdle, evidence.IdleDies, "session", s.At, "no connection left idle passed data again; the shortest time tried was %s", ms(i.Died))
 	} else if i.Died > 0 {
 		o.add(evidence.SessionIdle, evidence.IdleDies, "session", s.At, "a connection idle for %s still passed data, one idle for %s did not", ms(i.Survived), ms(i.Died))
 	} else {
@@ -97,7 +100,7 @@ func (o *observer) reply(s *evidence.Session) {
 	case s.Expect == "" && s.Hello == "":
 		o.add(evidence.SessionReply, evidence.NotAsked, "session", at, "the application was asked nothing: neither scheme nor port tells its protocol")
 	default:
-		o.add(evidence.SessionReply, evidence.ReplyNothing, "session", at, "the application answered nothing%s", to(s.Hello))
+		o.add(evidence.SessionReply, evidence.ReplyNothing, "session", at, "the application answered nothing%s%s", to(s.Hello), within(s.Looked))
 	}
 }
 
@@ -106,6 +109,13 @@ func to(hello string) string {
 		return ""
 	}
 	return " to our " + hello
+}
+
+func within(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return " in " + ms(d)
 }
 
 func banner(s *evidence.Session) string {

@@ -70,6 +70,9 @@ func (d *Differential) verdict(v *view) verdict.Verdict {
 	out := verdict.Verdict{Candidates: d.Candidates(), RuledOut: nonNil(d.ruled)}
 	roots, first := d.roots()
 	switch {
+	case v.unfinished():
+		out.Certainty, out.Cause, out.Candidates = verdict.Unknown, verdict.Undetermined, []verdict.Candidate{}
+		out.Finding = "the run was stopped while the SYN waited for its answer"
 	case len(d.facts) == 0 || roots == 0:
 		out.Certainty, out.Cause, out.Candidates = verdict.Unknown, verdict.Undetermined, []verdict.Candidate{}
 		out.Finding = "no known cause fits what was seen"

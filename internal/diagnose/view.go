@@ -32,6 +32,10 @@ func newView(s *evidence.Set, a *evidence.Address) *view {
 	if v.main == nil {
 		return v
 	}
+	if x := a.Session; s.Interrupted && x != nil && x.Received == 0 && x.End == "" {
+		cut := *a // a reply that was not waited for is not missing
+		cut.Session, v.a = nil, &cut
+	}
 	v.icmp = firstHard(v.main.ICMP)
 	switch {
 	case v.main.Connected:
@@ -46,6 +50,18 @@ func newView(s *evidence.Set, a *evidence.Address) *view {
 		v.kind = evidence.AnswerNone
 	}
 	return v
+}
+
+// unfinished says that the run was stopped while the SYN waited for its answer,
+// and before its silence meant anything.
+func (v *view) unfinished() bool {
+	return v.set.Interrupted && v.main != nil && v.main.Pending && !v.silentForLong()
+}
+
+// silentForLong says that waiting longer for an answer would prove nothing.
+func (v *view) silentForLong() bool {
+	took, rtt := v.main.Took, v.rtt()
+	return took >= 3*time.Second || rtt > 0 && took >= max(10*rtt, 500*time.Millisecond)
 }
 
 // firstHard returns the ICMP error that explains the attempt: the first that
@@ -94,6 +110,23 @@ func (v *view) missed(k evidence.Key) bool {
 }
 
 func (v *view) addr() netip.Addr { return v.a.Addr.Addr() }
+
+// from says whether an answer came from the target's own address. Addresses
+// taken out of a packet have no zone.
+func (v *view) from(a netip.Addr) bool { return a.WithZone("") == v.addr().WithZone("") }
+
+// reached says whether a trace got an answer of the host itself: from its TCP,
+// or an ICMP error with its own address.
+func (v *view) reached(p *evidence.Path) bool {
+	if p == nil || p.AnswerTTL == 0 {
+		return false
+	}
+	if p.Answer != "icmp" {
+		return true
+	}
+	h, ok := hopAt(p, p.AnswerTTL)
+	return ok && v.from(h.Addr)
+}
 
 // own says whether an address is one of this host's.
 func (v *view) own(a netip.Addr) bool {
@@ -236,7 +269,8 @@ func (v *view) synsSent() (sent, lost int) {
 			}
 		}
 	}
-	if p := v.a.Path; p != nil && p.AnswerTTL == 0 {
+	// An answer that took longer than the trace listened is not missing there.
+	if p := v.a.Path; p != nil && p.AnswerTTL == 0 && (v.kind == evidence.AnswerNone || v.main.Took < p.Took) {
 		sent += p.Unanswered
 		lost += p.Unanswered
 	}

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,11 +82,7 @@ func (v *investigation) check(ctx context.Context, c diagnose.Check) {
 	case diagnose.CheckPath:
 		v.trace(ctx, v.a.Addr.Port(), func(p *evidence.Path) { v.a.Path = p })
 	case diagnose.CheckOtherPort:
-		port := uint16(closedPort)
-		if v.a.Addr.Port() == port {
-			port++
-		}
-		v.trace(ctx, port, func(p *evidence.Path) { v.a.OtherPath = p })
+		v.trace(ctx, v.closed(), func(p *evidence.Path) { v.a.OtherPath = p })
 	case diagnose.CheckEcho:
 		v.echo(ctx)
 	case diagnose.CheckTTL255:
@@ -94,13 +91,21 @@ func (v *investigation) check(ctx context.Context, c diagnose.Check) {
 		v.sources(ctx)
 	case diagnose.CheckACK:
 		v.raw(ctx, v.a.Addr.Port(), evidence.ControlACK, (*control.Prober).ACK, control.Options{})
-		v.raw(ctx, closedPort, evidence.ControlACK, (*control.Prober).ACK, control.Options{})
+		v.raw(ctx, v.closed(), evidence.ControlACK, (*control.Prober).ACK, control.Options{})
 	case diagnose.CheckFIN:
 		v.raw(ctx, v.a.Addr.Port(), evidence.ControlFIN, (*control.Prober).FIN, control.Options{})
 	case diagnose.CheckECN:
 		v.raw(ctx, v.a.Addr.Port(), evidence.ControlECN, (*control.Prober).SYN, control.Options{ECN: true})
 		v.raw(ctx, v.a.Addr.Port(), evidence.ControlPlain, (*control.Prober).SYN, control.Options{})
 	}
+}
+
+// closed is a port, other than the one asked for, that is surely closed.
+func (v *investigation) closed() uint16 {
+	if v.a.Addr.Port() == closedPort {
+		return closedPort + 1
+	}
+	return closedPort
 }
 
 func (v *investigation) trace(ctx context.Context, port uint16, keep func(*evidence.Path)) {
@@ -210,18 +215,23 @@ func (v *investigation) ttl255(ctx context.Context) {
 	if conn != nil {
 		conn.Close()
 	}
-	c := evidence.Control{Kind: evidence.ControlTTL255, Port: v.a.Addr.Port(), At: t.At, Took: t.Took, Sent: 1, Answer: "silent"}
+	v.add(controlOf(evidence.ControlTTL255, t))
+}
+
+// controlOf is what came of a connect that was made as a control probe.
+func controlOf(kind string, t evidence.Attempt) evidence.Control {
+	c := evidence.Control{Kind: kind, Port: t.Tuple.Remote.Port(), At: t.At, Took: t.Took, Sent: 1, Answer: "silent"}
 	switch {
 	case t.Connected:
 		c.Answer = "syn-ack"
+	case len(t.ICMP) > 0: // before errno: port unreachable is ECONNREFUSED, too
+		c.Answer, c.From, c.Type, c.Code = "icmp", t.ICMP[0].From, t.ICMP[0].Type, t.ICMP[0].Code
+	case t.Errno == "ECONNREFUSED" || t.Errno == "ECONNRESET":
+		c.Answer = "rst"
 	case t.Syscall != "":
 		c.Answer, c.Errno = "not-sent", t.Errno
-	case t.Errno == "ECONNREFUSED":
-		c.Answer = "rst"
-	case len(t.ICMP) > 0:
-		c.Answer, c.From, c.Type, c.Code = "icmp", t.ICMP[0].From, t.ICMP[0].Type, t.ICMP[0].Code
 	}
-	v.add(c)
+	return c
 }
 
 // sources connects from other source ports, and again from one that was
@@ -253,17 +263,8 @@ func (v *investigation) from(ctx context.Context, port uint16) (used uint16, ans
 		conn.Close()
 	}
 	used = t.Tuple.Local.Port()
-	c := evidence.Control{Kind: evidence.ControlSourcePort, Port: v.a.Addr.Port(), SourcePort: used, At: t.At, Took: t.Took, Sent: 1, Answer: "silent"}
-	switch {
-	case t.Connected:
-		c.Answer = "syn-ack"
-	case t.Syscall != "":
-		c.Answer, c.Errno = "not-sent", t.Errno
-	case len(t.ICMP) > 0:
-		c.Answer, c.From, c.Type, c.Code = "icmp", t.ICMP[0].From, t.ICMP[0].Type, t.ICMP[0].Code
-	case t.Errno == "ECONNREFUSED":
-		c.Answer = "rst"
-	}
+	c := controlOf(evidence.ControlSourcePort, t)
+	c.SourcePort = used
 	v.add(c)
 	return used, c.Answer != "silent"
 }
@@ -315,7 +316,10 @@ func (r *run) redial(ctx context.Context, addr netip.AddrPort, mss int) (*net.TC
 	env.SourcePort = 0
 	t, conn := connect.Attempt(ctx, env, addr, r.opts.ConnectTimeout, connect.Options{MSS: mss})
 	if conn == nil {
-		return nil, errors.New("connect: " + t.Errno)
+		if t.Pending {
+			return nil, fmt.Errorf("connect: no answer in %v", t.Took.Round(time.Millisecond))
+		}
+		return nil, errors.New("connect: " + cmp.Or(t.Errno, t.Err))
 	}
 	return conn, nil
 }

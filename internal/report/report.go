@@ -51,6 +51,8 @@ const (
 // and the cause could not be narrowed. Degraded counts as failing.
 func ExitCode(d *verdict.Diagnosis) int {
 	switch {
+	case d.Set.Interrupted && d.Verdict.Certainty != verdict.Certain:
+		return exitUnknown // neither that it works nor why not
 	case d.Outcome == verdict.Open:
 		return exitWorks
 	case explained(&d.Verdict):

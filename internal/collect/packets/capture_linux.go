@@ -24,6 +24,7 @@ type Capture struct {
 	done  chan struct{} // closed when reading has ended
 
 	mu      sync.Mutex // guards what follows, and reading from conn
+	zone    string     // of the target, "" without one
 	decoder decoder
 	file    *pcapfile.Writer // nil without one
 	packets []evidence.Packet
@@ -51,6 +52,7 @@ func Start(ctx context.Context, env collect.Env, target, gateway netip.Addr, opt
 		clock:   env.Clock,
 		conn:    conn,
 		done:    make(chan struct{}),
+		zone:    target.Zone(),
 		decoder: decoder{target: target.Unmap().WithZone("")},
 		names:   make(map[int]string),
 	}
@@ -143,7 +145,24 @@ func (c *Capture) take(p *afpacket.Packet) {
 	e.At = c.clock.Since(now) - age
 	e.Interface = name
 	e.Outgoing = p.Direction == afpacket.Outgoing
+	c.scope(&e)
 	c.packets = append(c.packets, e)
+}
+
+// scope gives link-local addresses the zone of the target, so that they compare
+// with what sockets say. Packets have none, and the filter lets no others pass.
+func (c *Capture) scope(e *evidence.Packet) {
+	if c.zone == "" {
+		return
+	}
+	for _, a := range []*netip.AddrPort{&e.Src, &e.Dst, &e.Inner.Local, &e.Inner.Remote} {
+		if a.Addr().IsLinkLocalUnicast() {
+			*a = netip.AddrPortFrom(a.Addr().WithZone(c.zone), a.Port())
+		}
+	}
+	if e.About.IsLinkLocalUnicast() {
+		e.About = e.About.WithZone(c.zone)
+	}
 }
 
 // name gives an interface's name, and remembers that it was seen.
