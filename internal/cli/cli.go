@@ -134,7 +134,7 @@ func (a *app) fail(err error) int {
 		a.complain(usage.problem, usage.hint)
 		return exitUsage
 	}
-	a.complain(err.Error())
+	a.complain(err.Error(), "If nothing above is in the way, this is a mistake in tcpwhy: please report it.")
 	return exitOurselves
 }
 

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
+	"strconv"
 
 	"github.com/tcpwhy/tcpwhy/internal/cause"
 	"github.com/tcpwhy/tcpwhy/internal/diagnose"
@@ -30,6 +32,9 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) error {
 	targets, err := flow.ParseTargets(args)
 	if err != nil {
 		return err
+	}
+	if opts.SourcePort != 0 && len(targets) > 1 {
+		return &usageError{"one source port takes one target", "Leave the port out of --source, or run it once for each target."}
 	}
 	for _, t := range targets {
 		if err := f.fits(t.Addr); err != nil {
@@ -98,6 +103,11 @@ func (f *flags) fits(a netip.Addr) error {
 		return "IPv6"
 	}
 	is := family(a.Is4())
+	if zone := a.Zone(); zone != "" {
+		if _, err := net.InterfaceByName(zone); err != nil {
+			return &usageError{"there is no interface " + strconv.Quote(zone) + " here, which the target's scope names", "The interfaces are listed by: ip -br link"}
+		}
+	}
 	switch {
 	case !a.IsValid():
 	case f.ipv4 && !a.Is4():

@@ -149,6 +149,9 @@ func (f *flags) parse() (probe.Options, error) {
 		}
 		o.Family = family
 	}
+	if o.SourcePort != 0 && o.Count > 1 {
+		return bad("--count cannot connect twice from one source port: the first connection keeps it (TIME-WAIT)", "Leave the port out of --source.")
+	}
 	return o, nil
 }
 

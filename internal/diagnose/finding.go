@@ -93,7 +93,7 @@ func (v *view) finding(c *cause.Cause) string {
 		}
 	case "wrong-protocol":
 		if s := v.a.Session; s != nil {
-			return fmt.Sprintf("%v speaks %s where %s was expected", v.a.Addr, orWord(s.Got, "another protocol"), orWord(s.Expect, "TLS"))
+			return fmt.Sprintf("%v speaks %s where %s was expected", v.a.Addr, orWord(protocol(s.Got), "another protocol"), orWord(protocol(s.Expect), "TLS"))
 		}
 	case "http-gateway-error":
 		if s := v.a.Session; s != nil && s.HTTP != nil {
@@ -133,7 +133,7 @@ func (v *view) worked() string {
 	case s.Received > 0 && s.TLS != nil && s.TLS.OK:
 		return fmt.Sprintf("TCP in %s, %s, and the application answers", took, orWord(s.TLS.Version, "TLS"))
 	case s.Received > 0:
-		return fmt.Sprintf("TCP in %s, and %s answers", took, orWord(s.Got, "the application"))
+		return fmt.Sprintf("TCP in %s, and %s answers", took, orWord(protocol(s.Got), "the application"))
 	}
 	return fmt.Sprintf("the TCP handshake took %s; what the application does was not asked", took)
 }
@@ -179,7 +179,7 @@ func (v *view) narrowed(d *Differential, first *left) string {
 	case seen(evidence.HostAnswers) == evidence.Yes:
 		return fmt.Sprintf("SYNs to port %d go unanswered, though %v answers otherwise", port, addr)
 	case seen(evidence.HostAnswers) == evidence.No:
-		return fmt.Sprintf("%v answers nothing at all%s", addr, v.lastText())
+		return fmt.Sprintf("nothing that was sent to %v was answered%s", addr, v.lastText())
 	}
 	return fmt.Sprintf("SYNs to port %d of %v go unanswered", port, addr)
 }

@@ -182,11 +182,11 @@ func (o *observer) synLeft(v *view) {
 			other = p
 		}
 	}
-	// A SYN that was seen leaving is proof; a probe that was refused is not, for
-	// rules that drop packets without a connection let the SYN pass.
+	// A raw SYN that the kernel refuses to send is proof, too; a bare ACK or FIN is
+	// not, for rules that drop packets without a connection let the SYN pass.
 	for _, c := range v.a.Controls {
-		if c.Answer == "not-sent" && c.Errno == "EPERM" && c.Port == v.a.Addr.Port() {
-			o.add(evidence.SynLeft, evidence.No, "control", c.At, "no SYN was seen leaving, and this host refuses to send a packet to the port (EPERM from its own output rules)")
+		if (c.Kind == evidence.ControlPlain || c.Kind == evidence.ControlECN) && c.Answer == "not-sent" && c.Errno == "EPERM" {
+			o.add(evidence.SynLeft, evidence.No, "control", c.At, "this host refuses to send a SYN to the port (EPERM from its own output rules)")
 			return
 		}
 	}

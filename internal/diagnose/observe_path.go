@@ -59,7 +59,9 @@ func (o *observer) compare(v *view, mine, host sighting, sure bool) {
 	at := v.main.At + v.main.Took
 	switch {
 	case mine.hops < host.hops:
-		if h, ok := hopAt(v.a.Path, mine.hops); ok && h.Kind == "time-exceeded" {
+		// The way back may be another one: the way there must place it likewise, one
+		// TTL behind the router, whose rules come after its check of the TTL.
+		if h, ok := hopAt(v.a.Path, mine.hops); ok && h.Kind == "time-exceeded" && v.a.Path.AnswerTTL == mine.hops+1 {
 			o.add(evidence.AnswerFrom, evidence.DistanceRouter, "path", at, "who answers is %s away, exactly where the router %v is; the host is %s away by %s", plural(mine.hops, "hop", "hops"), h.Addr, plural(host.hops, "hop", "hops"), host.how)
 			return
 		}

@@ -18,9 +18,9 @@ func (o *observer) session(v *view) {
 	case s.Hello == "":
 		o.add(evidence.SessionHello, evidence.HelloNone, "session", s.At, "nothing was said first")
 	case s.Expect == "tls":
-		o.add(evidence.SessionHello, evidence.HelloTLS, "session", s.At, "a %s was sent", s.Hello)
+		o.add(evidence.SessionHello, evidence.HelloTLS, "session", s.At, "we began with: %s", s.Hello)
 	default:
-		o.add(evidence.SessionHello, evidence.HelloPlain, "session", s.At, "a %s was sent", s.Hello)
+		o.add(evidence.SessionHello, evidence.HelloPlain, "session", s.At, "we began with: %s", s.Hello)
 	}
 	o.end(s)
 	o.reply(s)
@@ -36,7 +36,7 @@ func (o *observer) session(v *view) {
 	if s.WindowZero {
 		o.add(evidence.SessionWindow, evidence.WindowZero, "session", s.At, "the peer keeps its receive window closed and answers window probes")
 	} else {
-		o.add(evidence.SessionWindow, evidence.WindowOpen, "session", s.At, "the peer's receive window is open")
+		o.add(evidence.SessionWindow, evidence.WindowOpen, "session", s.At, "no closed receive window was seen")
 	}
 	o.large(s)
 	if i := s.Idle; i == nil {
@@ -84,7 +84,7 @@ func (o *observer) reply(s *evidence.Session) {
 	switch {
 	case s.TLS != nil && s.TLS.Problem == "not-tls",
 		s.Got != "" && s.Expect != "" && s.Got != s.Expect && !(s.Expect == "tls" && s.Got == "http" && s.TLS != nil && s.TLS.OK):
-		o.add(evidence.SessionReply, evidence.ReplyOther, "session", at, "%s was expected, %s answered%s", orWord(s.Expect, "TLS"), orWord(s.Got, "something else"), banner(s))
+		o.add(evidence.SessionReply, evidence.ReplyOther, "session", at, "%s was expected, %s answered%s", orWord(protocol(s.Expect), "TLS"), orWord(protocol(s.Got), "something else"), banner(s))
 	case s.TLS != nil && !s.TLS.OK && s.TLS.Problem == "timeout":
 		o.add(evidence.SessionReply, evidence.ReplyNothing, "session", at, "no answer to the TLS hello")
 	case s.TLS != nil && !s.TLS.OK && (s.End == "" || s.Received > 0):
@@ -94,14 +94,29 @@ func (o *observer) reply(s *evidence.Session) {
 	case s.End == "rst" && s.Received > 0:
 		o.add(evidence.SessionReply, evidence.ReplyCut, "session", at, "the connection was reset after %s had come", plural(s.Received, "byte", "bytes"))
 	case s.Received > 0 && s.Expect != "" && s.Got == "":
-		o.add(evidence.SessionReply, evidence.ReplyOther, "session", at, "%s was expected, what answered is no protocol known here%s", s.Expect, banner(s))
+		o.add(evidence.SessionReply, evidence.ReplyOther, "session", at, "%s was expected, what answered is no protocol known here%s", protocol(s.Expect), banner(s))
 	case s.Received > 0:
-		o.add(evidence.SessionReply, evidence.ReplyExpected, "session", at, "%s answered after %s%s", orWord(s.Got, "the application"), ms(s.ReplyAfter), banner(s))
+		o.add(evidence.SessionReply, evidence.ReplyExpected, "session", at, "%s answered after %s%s", orWord(protocol(s.Got), "the application"), ms(s.ReplyAfter), banner(s))
 	case s.Expect == "" && s.Hello == "":
 		o.add(evidence.SessionReply, evidence.NotAsked, "session", at, "the application was asked nothing: neither scheme nor port tells its protocol")
 	default:
 		o.add(evidence.SessionReply, evidence.ReplyNothing, "session", at, "the application answered nothing%s%s", to(s.Hello), within(s.Looked))
 	}
+}
+
+// protocol spells the name of a protocol as people do.
+func protocol(name string) string {
+	switch name {
+	case "tls", "http", "ssh", "smtp", "ftp", "imap", "pop3", "nats", "mqtt", "amqp":
+		return strings.ToUpper(name)
+	case "postgres":
+		return "PostgreSQL"
+	case "mysql":
+		return "MySQL"
+	case "redis":
+		return "Redis"
+	}
+	return name
 }
 
 func to(hello string) string {
@@ -209,7 +224,7 @@ func (o *observer) sockets(v *view, l *evidence.Listeners) {
 	}
 	switch {
 	case serving != nil:
-		o.add(evidence.HostSockets, evidence.SocketsServe, "listener", l.At, "%v listens%s", serving.Addr, by(serving))
+		o.add(evidence.HostSockets, evidence.SocketsServe, "listener", l.At, "a socket%s listens at %v", by(serving), serving.Addr)
 		// Linux takes no SYN once the queue is longer than the backlog
 		// (sk_acceptq_is_full in include/net/sock.h).
 		if serving.Queue > serving.Backlog {

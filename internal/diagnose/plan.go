@@ -22,8 +22,6 @@ const (
 	CheckTTL255    CheckID = "ttl-255"
 	CheckECN       CheckID = "ecn"
 	CheckSources   CheckID = "source-ports"
-	CheckSession   CheckID = "session"
-	CheckPackets   CheckID = "packets"
 )
 
 // Check is something that can be looked at: by the program (Packets sent, at

@@ -1,6 +1,8 @@
 package diagnose
 
 import (
+	"cmp"
+	"math"
 	"net/netip"
 	"slices"
 
@@ -235,6 +237,10 @@ func odd(d *verdict.Diagnosis, names *Differential, lead verdict.AddressVerdict)
 		for _, c := range lead.Verdict.Candidates {
 			c.Likelihood *= 1 - share
 			nv.Candidates = append(nv.Candidates, c)
+		}
+		slices.SortStableFunc(nv.Candidates[1:], func(a, b verdict.Candidate) int { return cmp.Compare(b.Likelihood, a.Likelihood) })
+		for i := range nv.Candidates {
+			nv.Candidates[i].Likelihood = math.Round(nv.Candidates[i].Likelihood*1000) / 1000
 		}
 		nv.Certainty = verdict.Narrowed
 		nv.Finding += "; at that address, " + lead.Verdict.Finding

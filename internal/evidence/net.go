@@ -158,7 +158,6 @@ type Control struct {
 
 // The control probes.
 const (
-	ControlOtherPort  = "other-port"  // connect to a port that is surely closed
 	ControlEcho       = "echo"        // ICMP echo request
 	ControlACK        = "ack"         // bare ACK to the port
 	ControlFIN        = "fin"         // bare FIN to the port

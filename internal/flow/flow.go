@@ -11,9 +11,6 @@ type Tuple struct {
 	Remote netip.AddrPort `json:"remote"`
 }
 
-// Reverse returns the tuple as the other side sees it.
-func (t Tuple) Reverse() Tuple { return Tuple{Local: t.Remote, Remote: t.Local} }
-
 // Target is what the user asked about.
 type Target struct {
 	// Input is the text as typed.

@@ -63,11 +63,14 @@ func (v *investigation) attempts(ctx context.Context) {
 	v.conclude(ctx, running)
 	for n := 1; n < v.opts.Count && ctx.Err() == nil; n++ {
 		pause(ctx, quiet)
-		t, conn := connect.Attempt(ctx, v.env, v.a.Addr, min(v.opts.ConnectTimeout, 2*v.opts.Patience), connect.Options{})
+		t, conn := connect.Attempt(ctx, v.env, v.a.Addr, v.opts.ConnectTimeout, connect.Options{})
 		if conn != nil {
 			conn.Close()
 		}
 		v.a.Attempts = append(v.a.Attempts, t)
+	}
+	if v.opts.Count > 1 {
+		v.investigate(ctx, nil) // they may have fared differently
 	}
 }
 

@@ -170,6 +170,9 @@ func (r *run) resolve(ctx context.Context) []netip.AddrPort {
 	}
 	var addrs []netip.AddrPort
 	most := min(maxAddresses, 4*cap(r.limits.addresses))
+	if r.opts.SourcePort != 0 {
+		most = 1 // one port, one connection at a time
+	}
 	for _, a := range name.Addrs {
 		if len(addrs) == most {
 			r.set.AddressesSkipped = len(name.Addrs) - most
