@@ -8,6 +8,8 @@ func hostCauses() []Cause {
 		return with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent),
 			HostSYN: is(Yes), HostSYNACK: is(No), HostDrop: is(drop), PathRule: is(RuleNone)})
 	}
+	nat := P{NATHere: is(Yes, No)}
+	here := P{NATHere: is(Yes), SynLeft: is(Yes, No)}
 	return []Cause{
 		{ID: "host-down", Stage: StageHost, Title: "nobody has the address", Prior: 16,
 			Ways: ways(
@@ -41,16 +43,23 @@ func hostCauses() []Cause {
 			Ways: ways(
 				// The backend or its firewall resets: at its own distance, never at
 				// that of a router that just answered as a router.
-				with(reset(), remote(), P{AnswerFrom: is(DistanceFarther, DistanceNearer, DistanceSame, DistanceHost), HostSockets: is(SocketsNone, SocketsServe), HostDrop: is(DropNone)}),
+				with(reset(), nat, remote(), P{AnswerFrom: is(DistanceFarther, DistanceNearer, DistanceSame, DistanceHost), HostSockets: is(SocketsNone, SocketsServe), HostDrop: is(DropNone)}),
+				// One of several backends is dead.
+				with(reset(), nat, remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), HostDrop: is(DropNone)}),
 				// Here, a forwarding rule counts only where a socket (a published
 				// port's proxy) is there to be bypassed: without one nothing listens.
-				with(reset(), P{TargetHere: is(Yes), HostSockets: is(SocketsServe), HostDrop: is(DropNone)}),
+				with(reset(), nat, P{TargetHere: is(Yes), HostSockets: is(SocketsServe), HostDrop: is(DropNone)}),
 				// Nobody answers for the backend's address: host unreachable, translated
 				// to come "from" the target, after a failed address resolution. A NAT that
 				// puts the quoted checksum right again leaves no other trace.
-				with(rejected(is(FromTarget, FromHereTarget), is(ICMPHost, ICMPNet)), P{ICMPDelay: is(DelayLate)}),
-				with(rejected(is(FromTarget, FromHereTarget), is(ICMPPort, ICMPProhibited, ICMPHost, ICMPNet, ICMPOther)), P{ICMPQuote: is(Value(QuoteRewritten))}),
-				with(silent(), P{PathEnd: is(PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole, PathShort), HostSYNACK: is(No), HostDrop: is(DropNone), HostQueue: is(Free)}),
+				with(rejected(is(FromTarget, FromHereTarget), is(ICMPHost, ICMPNet)), nat, P{ICMPDelay: is(DelayLate)}),
+				with(rejected(is(FromTarget, FromHereTarget), is(ICMPPort, ICMPProhibited, ICMPHost, ICMPNet, ICMPOther)), nat, P{ICMPQuote: is(Value(QuoteRewritten))}),
+				with(silent(), nat, P{PathEnd: is(PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole, PathShort), HostSYNACK: is(No), HostDrop: is(DropNone), HostQueue: is(Free)}),
+				// This host's own rules (a published or a service address) send it there:
+				// no SYN to the target is ever seen, and whoever answers is not the target.
+				with(reset(), here, P{AnswerFrom: is(DistanceHost, DistanceSame, DistanceNearer, DistanceRouter, DistanceFarther)}),
+				with(rejected(is(FromTarget, FromHereTarget), is(ICMPPort, ICMPHost, ICMPNet, ICMPProhibited, ICMPOther)), here),
+				with(silent(), here),
 			),
 			Weights: []Weight{{AnswerFrom, DistanceHost, 0.3}, {AnswerFrom, DistanceSame, 0.3}, {AnswerFrom, DistanceFarther, 10}, {Answer, AnswerNone, 0.5}}},
 		{ID: "tcp-signature-required", Stage: StageHost, Title: "the listener wants signed segments (TCP-MD5 or TCP-AO)", Prior: 0.3,

@@ -21,7 +21,9 @@ func localCauses() []Cause {
 		{ID: "no-route", Stage: StageLocal, Title: "this host has no route to the address", Prior: 5,
 			Ways: ways(with(inCall(ConnNetUnreach), remote(), P{RouteLookup: is(RouteNone), FamilyHere: is(Yes), SourceHere: is(Yes)}))},
 		{ID: "route-rejects", Stage: StageLocal, Title: "a blackhole, unreachable or prohibit route here rejects the address", Prior: 2,
-			Ways: ways(with(inCall(ConnInvalid, ConnHostUnreach, ConnDenied, ConnNetUnreach), P{RouteLookup: is(RouteBlackhole, RouteUnreachable, RouteProhibit)}))},
+			Ways: ways(with(inCall(ConnInvalid, ConnHostUnreach, ConnDenied, ConnNetUnreach), P{RouteLookup: is(RouteBlackhole, RouteUnreachable, RouteProhibit)}),
+				// A policy rule about ports or protocols, which the lookup does not see.
+				with(inCall(ConnInvalid, ConnHostUnreach, ConnNetUnreach, ConnDenied), P{RouteLookup: is(RouteOK, RouteLocal), SourceHere: is(Yes)}))},
 		{ID: "interface-down", Stage: StageLocal, Title: "the interface is down or has no carrier", Prior: 3,
 			Ways: ways(
 				with(inCall(ConnNetUnreach, ConnHostUnreach, ConnNoAddress), remote(), P{LinkState: is(LinkDown), RouteLookup: is(RouteNone)}),

@@ -7,7 +7,7 @@ func pathCauses() []Cause {
 	return []Cause{
 		{ID: "path-no-route", Stage: StagePath, Title: "a router has no route to the address", Prior: 4,
 			Ways: ways(
-				with(rejected(fromRouter, is(ICMPNet)), remote(), P{HostAnswers: is(No)}),
+				with(rejected(fromRouter, is(ICMPNet)), remote(), P{HostAnswers: is(No), PathRule: is(RuleNone)}),
 				// A Linux router whose route is of type unreachable says host unreachable.
 				with(rejected(fromRouter, is(ICMPHost)), remote(), P{HostAnswers: is(No), ICMPDelay: is(DelayNone)}),
 			),
@@ -18,9 +18,10 @@ func pathCauses() []Cause {
 			Ways: ways(
 				with(rejected(fromRouter, is(ICMPPort, ICMPOther)), remote()),
 				with(rejected(fromRouter, is(ICMPHost)), remote(), P{ICMPDelay: is(DelayNone)}),
-				// Another port of the same host is reached, so routes are not the reason.
-				with(rejected(fromRouter, is(ICMPNet)), remote(), P{HostAnswers: is(Yes)}),
-			)},
+				with(rejected(fromRouter, is(ICMPNet)), remote(), P{PathRule: is(RuleReject)}),
+			),
+			// Where no other port of the host is reached, routes are the likelier reason.
+			Weights: []Weight{{ICMPCode, ICMPNet, 0.2}}},
 		{ID: "path-firewall-reset", Stage: StagePath, Title: "a firewall on the way answers with RST", Prior: 2,
 			// A rule behind the last router's TTL check answers at the host's own
 			// distance, and one that resets closed ports too looks like the host;
@@ -37,8 +38,10 @@ func pathCauses() []Cause {
 				HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone), PathRule: is(RuleDrop)})),
 			Weights: []Weight{{PathEnd, PathLastHop, 0.5}, {PathEnd, PathOnLink, 0.2}, {ProbeACK, ProbeRST, 0.1}}},
 		{ID: "path-blackhole", Stage: StagePath, Title: "everything vanishes behind a hop", Prior: 6,
-			Ways:    ways(with(silent(), remote(), P{HostAnswers: is(No), PathEnd: is(PathUnknown, PathNoHop, PathBlackhole), HostSYN: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent), PathRule: is(RuleNone), HostUp: is(Yes)})),
-			Weights: []Weight{{PathEnd, PathNoHop, 0.5}}},
+			Ways: ways(with(silent(), remote(), P{HostAnswers: is(No), PathEnd: is(PathUnknown, PathNoHop, PathBlackhole), HostSYN: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent), PathRule: is(RuleNone), HostUp: is(Yes)}),
+				// The router's own next hop is dead: to us it looks as if it were the host.
+				with(rejected(fromRouter, is(ICMPHost)), remote(), P{HostAnswers: is(No), ICMPDelay: is(DelayLate), HostSYN: is(No), PathRule: is(RuleNone), HostUp: is(Yes)})),
+			Weights: []Weight{{PathEnd, PathNoHop, 0.5}, {Answer, AnswerICMP, 0.3}}},
 		{ID: "routing-loop", Stage: StagePath, Title: "packets circle between routers", Prior: 3,
 			Ways: ways(
 				with(leaves(), remote(), P{Connect: is(ConnHostUnreach, ConnNetUnreach, ConnTimeout), Answer: is(AnswerICMP), ICMPCode: is(ICMPExceeded), ICMPFrom: fromRouter, PathEnd: is(PathLoop), HostAnswers: is(No)}),
@@ -67,9 +70,11 @@ func pathCauses() []Cause {
 		{ID: "bad-ecmp-path", Stage: StagePath, Title: "one of several parallel paths is broken: the outcome follows the source port", Prior: 1,
 			Ways: ways(
 				with(opens(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesDiffer), ProbeLoss: is(LossNone, LossSome)}),
-				with(silent(), anyProbe(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesDiffer), ProbeLoss: is(LossSome), ConnectInTime: is(Yes, No, WhenNever),
+				with(silent(), anyProbe(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), ProbeLoss: is(LossSome), ConnectInTime: is(Yes, No, WhenNever),
 					PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
-			)},
+			),
+			// Balanced by packet, or with loss besides, a port does not always fare alike.
+			Weights: []Weight{{ProbeSources, SourcesSame, 0.1}}},
 		{ID: "syn-proxy-dead-backend", Stage: StagePath, Title: "a middlebox completes the handshake, the backend behind it is dead", Prior: 1,
 			Ways: ways(
 				with(opens(), remote(), P{SessionEnd: is(EndRST, EndRSTAfter), SessionTTL: is(DistanceFarther), SessionReply: is(ReplyNothing, NotAsked)}),

@@ -38,7 +38,9 @@ func (v *view) finding(c *cause.Cause) string {
 	case "no-route":
 		return fmt.Sprintf("this host has no route to %v", addr)
 	case "route-rejects":
-		if r := v.a.Route; r != nil {
+		if r := v.a.Route; r != nil && (r.Type == "unicast" || r.Type == "local") {
+			return fmt.Sprintf("a policy routing rule here rejects packets to %v (%s)", v.a.Addr, v.main.Errno)
+		} else if r != nil {
 			return fmt.Sprintf("a route of type %s here rejects packets to %v (%s)", r.Type, addr, orWord(r.Prefix, v.main.Errno))
 		}
 	case "neighbour-unreachable":

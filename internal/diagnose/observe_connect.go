@@ -1,6 +1,9 @@
 package diagnose
 
 import (
+	"slices"
+	"time"
+
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 )
 
@@ -114,7 +117,7 @@ func (o *observer) repeats(v *view) {
 		o.add(evidence.ConnectRepeat, evidence.NotAsked, "connect", m.At, "the first attempt worked; it was not repeated")
 	}
 	if tried {
-		o.sourcePorts(v)
+		o.sourcePorts(v, mixed)
 	} else if v.kind == evidence.AnswerSYNACK && !mixed && lost == 0 {
 		o.add(evidence.ProbeSources, evidence.NotAsked, "connect", m.At, "other source ports were not tried")
 	}
@@ -124,7 +127,7 @@ func (o *observer) repeats(v *view) {
 		o.add(evidence.ProbeLoss, evidence.LossAll, "path", m.At, "all of %d SYNs went unanswered: chance loss does not do that", lost)
 	case mixed && lost > 0, lost > 0 && lost < sent, v.kind == evidence.AnswerNone && pathAnswers:
 		o.add(evidence.ProbeLoss, evidence.LossSome, "connect", m.At, "%d of %d SYNs went unanswered", lost, max(sent, lost))
-	case lost == 0 && sent > 0:
+	case lost == 0 && sent > 0 && !slices.ContainsFunc(v.a.Attempts, func(t evidence.Attempt) bool { return t.Retransmits > 0 }):
 		o.add(evidence.ProbeLoss, evidence.LossNone, "connect", m.At, "no SYN had to be sent twice")
 	}
 }
@@ -148,8 +151,11 @@ func (v *view) sourcesAgree() (tried, agree bool) {
 
 // sourcePorts: does the outcome stick to the source port, as where parallel
 // paths are chosen by a hash of it, or does it come and go?
-func (o *observer) sourcePorts(v *view) {
+func (o *observer) sourcePorts(v *view, mixed bool) {
 	var always, never, both int
+	if v.main.Connected && v.main.Retransmits > 0 && v.rtt() > 0 && v.rtt() < 900*time.Millisecond {
+		both++ // one SYN of the attempt was lost, the next from the same port was not
+	}
 	for _, answers := range v.sources() {
 		silent := 0
 		for _, a := range answers {
@@ -170,6 +176,9 @@ func (o *observer) sourcePorts(v *view) {
 	if always > 0 && never > 0 && both == 0 {
 		o.add(evidence.ProbeSources, evidence.SourcesDiffer, "control", v.main.At, "SYNs from one source port are always answered, from another one never")
 		return
+	}
+	if both == 0 && mixed {
+		return // each port fared alike both times, yet SYNs differ: nothing tells by what
 	}
 	o.add(evidence.ProbeSources, evidence.SourcesSame, "control", v.main.At, "the outcome does not stick to the source port")
 }

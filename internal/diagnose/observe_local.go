@@ -144,6 +144,7 @@ func (o *observer) resources(v *view) {
 	if c == nil {
 		return
 	}
+	o.nat(v, c)
 	switch {
 	case c.ConntrackMax > 0 && c.ConntrackCount >= c.ConntrackMax:
 		o.add(evidence.TrackHere, evidence.Full, "counters", m.At, "the connection table is full: %d of %d", c.ConntrackCount, c.ConntrackMax)
@@ -151,6 +152,26 @@ func (o *observer) resources(v *view) {
 		o.add(evidence.TrackHere, evidence.Free, "counters", m.At, "the connection table holds %d of %d", c.ConntrackCount, c.ConntrackMax)
 	case c.ConntrackMax < 0 && !v.missed(evidence.TrackHere):
 		o.add(evidence.TrackHere, evidence.Free, "counters", m.At, "this host keeps no connection table that could be full")
+	}
+}
+
+// nat: can this host's own rules have sent the SYN to another address? What NAT
+// touches is in the connection table, but a RST removes it at once. A RST for an
+// address of this host that this host did not send was sent by someone else.
+func (o *observer) nat(v *view, c *evidence.Counters) {
+	rst := v.here && v.kind == evidence.AnswerRST && len(c.Delta) > 0
+	left := slices.IndexFunc(v.a.Packets, func(p evidence.Packet) bool {
+		return p.Outgoing && p.Kind == "tcp" && p.Dst == v.a.Addr && p.Src == v.main.Tuple.Local && hasFlag(p.Flags, "SYN")
+	})
+	switch {
+	case left >= 0:
+		o.add(evidence.NATHere, evidence.No, "packets", v.a.Packets[left].At, "the SYN left with the target's own address and port")
+	case c.ConntrackMax < 0 && !v.missed(evidence.TrackHere), v.kind != evidence.AnswerRST && c.ConntrackMax > 0 && c.ConntrackCount == 0:
+		o.add(evidence.NATHere, evidence.No, "counters", v.main.At, "this host tracks no connection, so no NAT of its own was at work")
+	case rst && c.Delta["Tcp.OutRsts"] > 0:
+		o.add(evidence.NATHere, evidence.No, "counters", v.main.At, "this host's own TCP sent the RST")
+	case rst:
+		o.add(evidence.NATHere, evidence.Yes, "counters", v.main.At, "this host's TCP sent no RST: it came from elsewhere, by NAT")
 	}
 }
 

@@ -121,7 +121,7 @@ func queryResult(qs []evidence.Query, i int) evidence.Value {
 		return evidence.NameBrokenAlias
 	case q.Rcode == "NOERROR" && len(q.Addrs) == 0 && len(q.CNAMEs) > 0 && !otherFamily(qs, q):
 		return evidence.NameBrokenAlias
-	case q.Rcode == "NOERROR" && len(q.Addrs) == 0:
+	case q.Rcode == "NOERROR" && len(q.Addrs) == 0 && !otherFamily(qs, q):
 		return evidence.NameNoData
 	case q.Rcode == "NXDOMAIN":
 		return evidence.NameNXDomain
@@ -268,10 +268,10 @@ func (o *observer) outcomes(s *evidence.Set) {
 	works, fails := open[0]+open[1], failed[0]+failed[1]
 	switch {
 	case n == 0:
-	case n == 1:
+	case n == 1 && fails == 1:
 		o.add(evidence.NameOutcomes, evidence.OutcomesOne, "connect", 0, "there is one address to connect to")
 	case fails == 0:
-		o.add(evidence.NameOutcomes, evidence.OutcomesAllWork, "connect", 0, "all %d addresses work", n)
+		o.add(evidence.NameOutcomes, evidence.OutcomesAllWork, "connect", 0, "%s", plural(n, "address works", "addresses work"))
 	case works == 0:
 		o.add(evidence.NameOutcomes, evidence.OutcomesAllFail, "connect", 0, "all %d addresses fail", n)
 	case open[0] > 0 && failed[0] == 0 && open[1] == 0:

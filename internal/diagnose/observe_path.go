@@ -1,6 +1,8 @@
 package diagnose
 
 import (
+	"net/netip"
+
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 )
 
@@ -28,17 +30,58 @@ func (o *observer) distance(v *view) {
 		}
 		o.add(evidence.AnswerVia, evidence.ViaNetwork, "packets", p.At, "the RST came in on %s", p.Interface)
 	}
+	a, b := v.a.Path, v.a.OtherPath
+	if !samePath(v.addr(), a, b) {
+		return
+	}
 	if p != nil && p.TTL > 0 {
 		mine := distanceOf(p.TTL)
 		if host, how := v.hostByTTL(); host > 0 {
+			if mine > host && !(exact(a) && exact(b) && a.AnswerTTL > b.AnswerTTL) {
+				return // another path back or an unusual initial hop limit looks farther, too
+			}
 			o.compare(v, sighting{mine, plural(mine, "hop", "hops")}, sighting{host, how}, how == "its echo reply")
 			return
 		}
 	}
-	a, b := v.a.Path, v.a.OtherPath
-	if a != nil && b != nil && a.AnswerTTL > 0 && b.AnswerTTL > 0 && (b.Answer == "rst" || b.Answer == "syn-ack") {
+	if exact(a) && exact(b) && (b.Answer == "rst" || b.Answer == "syn-ack") {
 		o.compare(v, sighting{a.AnswerTTL, "TTL " + plural(a.AnswerTTL, "hop", "hops")}, sighting{b.AnswerTTL, "a closed port"}, false)
 	}
+}
+
+// samePath says that the same routers stand at the same distances on the way to
+// the port and to the other one, as far as they are known: with
+// several paths of different length, distances compare nothing.
+func samePath(target netip.Addr, paths ...*evidence.Path) bool {
+	at, who := map[netip.Addr]int{}, map[int]netip.Addr{}
+	for _, p := range paths {
+		if p == nil {
+			continue
+		}
+		for _, h := range p.Hops {
+			if h.Kind != "time-exceeded" || h.Addr == target { // NAT: in the name of the target
+				continue
+			}
+			if ttl, seen := at[h.Addr]; seen && ttl != h.TTL {
+				return false
+			}
+			if a, seen := who[h.TTL]; seen && a != h.Addr {
+				return false
+			}
+			at[h.Addr], who[h.TTL] = h.TTL, h.Addr
+		}
+	}
+	return true
+}
+
+// exact says that the port answered at this TTL and not below: the SYN with a
+// smaller one got as far as a router, so it was not just lost.
+func exact(p *evidence.Path) bool {
+	if p == nil || p.AnswerTTL == 0 {
+		return false
+	}
+	h, ok := hopAt(p, p.AnswerTTL-1)
+	return p.AnswerTTL == 1 || ok && h.Kind == "time-exceeded"
 }
 
 // hostByTTL is the host's distance by the hop limit of an answer of another

@@ -73,7 +73,7 @@ func (o *observer) bare(v *view) {
 	for i := range v.a.Controls {
 		c := &v.a.Controls[i]
 		switch {
-		case c.Kind != evidence.ControlACK:
+		case c.Kind != evidence.ControlACK || v.early(c):
 		case c.Port == v.a.Addr.Port():
 			here = c
 		default:

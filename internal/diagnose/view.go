@@ -205,7 +205,7 @@ func hasFlag(flags, want string) bool {
 
 func (v *view) control(kind string) *evidence.Control {
 	for i := range v.a.Controls {
-		if v.a.Controls[i].Kind == kind {
+		if v.a.Controls[i].Kind == kind && !v.early(&v.a.Controls[i]) {
 			return &v.a.Controls[i]
 		}
 	}
@@ -240,7 +240,7 @@ func hopAt(p *evidence.Path, ttl int) (h evidence.Hop, ok bool) {
 func (v *view) sources() map[uint16][]string {
 	by := map[uint16][]string{}
 	for i := range v.a.Controls {
-		if c := &v.a.Controls[i]; c.Kind == evidence.ControlSourcePort && c.Answer != "not-sent" {
+		if c := &v.a.Controls[i]; c.Kind == evidence.ControlSourcePort && c.Answer != "not-sent" && !v.early(c) {
 			by[c.SourcePort] = append(by[c.SourcePort], c.Answer)
 		}
 	}
@@ -255,8 +255,13 @@ func (v *view) synsSent() (sent, lost int) {
 		if t.Syscall != "" && t.Errno != "ECONNREFUSED" {
 			continue
 		}
-		sent += 1 + t.Retransmits
-		lost += t.Retransmits
+		sent++
+		// A SYN sent again was lost only where the round trip is known to be
+		// shorter than the second that the kernel waits.
+		if rtt := v.rtt(); t.Pending || t.Errno == "ETIMEDOUT" || rtt > 0 && rtt < 900*time.Millisecond {
+			sent += t.Retransmits
+			lost += t.Retransmits
+		}
 		if t.Pending || t.Errno == "ETIMEDOUT" {
 			lost++
 		}
@@ -269,12 +274,18 @@ func (v *view) synsSent() (sent, lost int) {
 			}
 		}
 	}
-	// An answer that took longer than the trace listened is not missing there.
-	if p := v.a.Path; p != nil && p.AnswerTTL == 0 && (v.kind == evidence.AnswerNone || v.main.Took < p.Took) {
+	// An answer that takes longer than the trace listened is not missing there.
+	if p := v.a.Path; p != nil && p.AnswerTTL == 0 && (v.kind == evidence.AnswerNone || v.rtt() > 0) && p.Took >= 2*v.rtt() {
 		sent += p.Unanswered
 		lost += p.Unanswered
 	}
 	return sent, lost
+}
+
+// early says that the answer to a probe was not waited for long enough: the
+// round trip, known by now, takes longer.
+func (v *view) early(c *evidence.Control) bool {
+	return c.Answer == "silent" && c.Kind != evidence.ControlEcho && c.Took < v.rtt()
 }
 
 // rtt is the round trip to the host as far as known, 0 if not.
@@ -282,13 +293,21 @@ func (v *view) rtt() time.Duration {
 	if v.main != nil && v.main.RTT > 0 {
 		return v.main.RTT
 	}
-	if p := v.a.OtherPath; p != nil && p.AnswerTTL > 0 {
+	if v.kind == evidence.AnswerRST && v.main.Retransmits == 0 {
+		return v.main.Took
+	}
+	for _, p := range []*evidence.Path{v.a.Path, v.a.OtherPath} {
+		if p == nil || p.AnswerTTL == 0 {
+			continue
+		}
 		if h, ok := hopAt(p, p.AnswerTTL); ok && h.RTT > 0 {
 			return h.RTT
 		}
 	}
-	if c := v.control(evidence.ControlEcho); c != nil && c.Answer == "echo-reply" {
-		return c.Took
+	for i := range v.a.Controls {
+		if c := &v.a.Controls[i]; c.Kind == evidence.ControlEcho && c.Answer == "echo-reply" {
+			return c.Took
+		}
 	}
 	return 0
 }

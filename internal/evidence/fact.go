@@ -70,6 +70,7 @@ const (
 	PortsHere   Key = "local.ports"
 	FilesHere   Key = "local.files"
 	TrackHere   Key = "local.conntrack"
+	NATHere     Key = "local.nat"
 	SynLeft     Key = "local.syn-left"
 	SelfConnect Key = "local.self-connection"
 	SourcePort  Key = "local.source-port"

@@ -25,6 +25,7 @@ var keys = []KeyInfo{
 	{PortsHere, ScopeAddress, "are ephemeral ports free", oneOf(Free, Full)},
 	{FilesHere, ScopeAddress, "are descriptors free", oneOf(Free, Full)},
 	{TrackHere, ScopeAddress, "has the connection table here room", oneOf(Free, Full)},
+	{NATHere, ScopeAddress, "can NAT on this host have sent the SYN elsewhere", oneOf(Yes, No)},
 	{SynLeft, ScopeAddress, "did the SYN leave this host", oneOf(Yes, No)},
 	{SelfConnect, ScopeAddress, "did the socket connect to itself", oneOf(Yes, No)},
 

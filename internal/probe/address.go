@@ -96,6 +96,7 @@ func (v *investigation) silence(ctx context.Context, running *connect.Running) {
 func (v *investigation) conclude(ctx context.Context, running *connect.Running) {
 	t, conn := running.Result()
 	v.a.Attempts = append(v.a.Attempts, t)
+	v.forget()
 	switch {
 	case conn == nil:
 		v.look(v.a)

@@ -128,17 +128,49 @@ func (v *investigation) trace(ctx context.Context, port uint16, keep func(*evide
 // wait is how long the answers to a trace may take: the round trip tells, once
 // it is known.
 func (v *investigation) wait() time.Duration {
-	if n := len(v.a.Attempts); n > 0 && !v.a.Attempts[n-1].Pending {
-		return min(v.opts.Patience, max(10*v.a.Attempts[n-1].Took, 30*time.Millisecond))
+	if rtt := v.rtt(); rtt > 0 {
+		return max(min(3*rtt, 3*time.Second), min(v.opts.Patience, max(10*rtt, 30*time.Millisecond)))
 	}
 	return v.opts.Patience
+}
+
+// rtt is the round trip that the attempt took, 0 while it is not known.
+func (v *investigation) rtt() time.Duration {
+	n := len(v.a.Attempts)
+	switch {
+	case n == 0 || v.a.Attempts[n-1].Pending:
+		return 0
+	case v.a.Attempts[n-1].RTT > 0:
+		return v.a.Attempts[n-1].RTT
+	case v.a.Attempts[n-1].Errno != "ECONNREFUSED" && v.a.Attempts[n-1].Took >= time.Second:
+		return 0 // an error that took its time is no round trip
+	}
+	return min(v.a.Attempts[n-1].Took, 3*time.Second) // at most, if the SYN was sent again
+}
+
+// forget drops what was given up before the round trip, known by now, had
+// passed, so that it is asked again.
+func (v *investigation) forget() {
+	rtt := v.rtt()
+	again := func(id diagnose.CheckID) {
+		v.done = slices.DeleteFunc(v.done, func(d diagnose.CheckID) bool { return d == id })
+	}
+	early := func(p *evidence.Path) bool { return p != nil && p.AnswerTTL == 0 && p.Took < 2*rtt }
+	if early(v.a.Path) {
+		v.a.Path = nil
+		again(diagnose.CheckPath)
+	}
+	if early(v.a.OtherPath) {
+		v.a.OtherPath = nil
+		again(diagnose.CheckOtherPort)
+	}
 }
 
 // settle is how long a trace waits for more after the last news. While nothing
 // is known of the distance, a host far behind near routers must have its time.
 func (v *investigation) settle() time.Duration {
-	if n := len(v.a.Attempts); n > 0 && !v.a.Attempts[n-1].Pending {
-		return max(30*time.Millisecond, 3*min(v.a.Attempts[n-1].Took, 100*time.Millisecond))
+	if rtt := v.rtt(); rtt > 0 {
+		return max(30*time.Millisecond, min(3*rtt, 2*time.Second))
 	}
 	return 200 * time.Millisecond
 }
@@ -211,7 +243,7 @@ func (v *investigation) echo(ctx context.Context) {
 func (v *investigation) ttl255(ctx context.Context) {
 	env := v.env
 	env.SourcePort = 0
-	t, conn := connect.Attempt(ctx, env, v.a.Addr, v.opts.Patience, connect.Options{TTL: 255})
+	t, conn := connect.Attempt(ctx, env, v.a.Addr, v.wait(), connect.Options{TTL: 255})
 	if conn != nil {
 		conn.Close()
 	}
@@ -257,7 +289,7 @@ func (v *investigation) sources(ctx context.Context) {
 func (v *investigation) from(ctx context.Context, port uint16) (used uint16, answered bool) {
 	env := v.env
 	env.SourcePort = port
-	t, conn := connect.Attempt(ctx, env, v.a.Addr, v.opts.Patience/2, connect.Options{})
+	t, conn := connect.Attempt(ctx, env, v.a.Addr, max(v.opts.Patience/2, 3*v.rtt()), connect.Options{})
 	if conn != nil {
 		conn.SetLinger(0) // a RST, so that the port can be used again at once
 		conn.Close()
@@ -277,7 +309,7 @@ func (v *investigation) raw(ctx context.Context, port uint16, kind string,
 		return
 	}
 	defer p.Close()
-	o.Wait = v.opts.Patience / 2
+	o.Wait = max(v.opts.Patience/2, 3*v.rtt())
 	c, err := send(p, ctx, o)
 	if err != nil {
 		v.miss("bare "+kind, err, "")

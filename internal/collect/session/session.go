@@ -93,7 +93,7 @@ func newProbe(ctx context.Context, env collect.Env, conn *net.TCPConn, opts Opti
 	state, err := s.st.state()
 	s.unknownState = err
 	if s.opts.Reply <= 0 {
-		s.opts.Reply = defaultReply
+		s.opts.Reply = max(defaultReply, 3*state.rtt)
 	}
 	if s.opts.Quick <= 0 {
 		s.opts.Quick = min(max(minQuick, 3*state.rtt), maxQuick)
