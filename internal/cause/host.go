@@ -5,7 +5,7 @@ import . "github.com/tcpwhy/tcpwhy/internal/evidence" //lint:ignore ST1001 the v
 func hostCauses() []Cause {
 	// A host that never answers us, whatever the port.
 	mute := func(drop Value) P {
-		return with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent),
+		return with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No, ResetsOnly), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent),
 			HostSYN: is(Yes), HostSYNACK: is(No), HostDrop: is(drop), PathRule: is(RuleNone)})
 	}
 	nat := P{NATHere: is(Yes, No)}
@@ -14,11 +14,11 @@ func hostCauses() []Cause {
 		{ID: "host-down", Stage: StageHost, Title: "nobody has the address", Prior: 16,
 			Ways: ways(
 				with(rejected(is(FromRouter), is(ICMPHost)), remote(), P{HostAnswers: is(No), HostSYN: is(No), HostUp: is(No)}),
-				with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent), HostSYN: is(No), HostUp: is(No), PathRule: is(RuleNone)}),
+				with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No, ResetsOnly), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent), HostSYN: is(No), HostUp: is(No), PathRule: is(RuleNone)}),
 				with(leaves(), remote(), P{RouteTo: is(NextHopTarget), NeighState: is(NeighFailed), HostAnswers: is(No), SynLeft: is(No),
 					Connect: is(ConnHostUnreach, ConnTimeout), Answer: is(AnswerNone, AnswerICMP), ICMPFrom: is(FromHere), ICMPCode: is(ICMPHost),
 					PathEnd: is(PathNoHop, PathOnLink), ConnectRepeat: is(RepeatSteady), ProbeLoss: is(LossAll), HostSYN: is(No), HostUp: is(No)}),
-			)},
+			), Weights: guarded()},
 		{ID: "host-firewall-drop", Stage: StageHost, Title: "the host's input rules drop the SYN", Prior: 20,
 			Ways: ways(with(silent(), beyondRouters(), P{
 				HostSYN: is(Yes), HostSYNACK: is(No), HostRule: is(RuleDrop), HostDrop: is(DropNetfilter), HostQueue: is(Free), PathRule: is(RuleNone)})),
@@ -31,11 +31,11 @@ func hostCauses() []Cause {
 				ICMPDelay: is(DelayNone), // quoted anyhow: our own NAT may rewrite it
 				HostSYN:   is(Yes), HostSYNACK: is(No), HostRule: is(RuleReject), HostDrop: is(DropNetfilter)}))},
 		{ID: "host-reverse-path-filter", Stage: StageHost, Title: "the host's reverse path filter drops packets from here", Prior: 1,
-			Ways: ways(mute(DropRPFilter))},
+			Ways: ways(mute(DropRPFilter)), Weights: guarded()},
 		{ID: "host-no-return-route", Stage: StageHost, Title: "the host has no route back to here", Prior: 2,
-			Ways: ways(mute(DropNoRoute))},
+			Ways: ways(mute(DropNoRoute)), Weights: guarded()},
 		{ID: "host-address-missing", Stage: StageHost, Title: "packets reach a host that does not own the address", Prior: 1,
-			Ways: ways(mute(DropNotLocal))},
+			Ways: ways(mute(DropNotLocal)), Weights: guarded()},
 		{ID: "host-packet-filter", Stage: StageHost, Title: "an XDP, tc or cgroup BPF program on the host drops the SYN", Prior: 1,
 			Ways:    ways(with(silent(), beyondRouters(), P{HostSYNACK: is(No), HostRule: is(RuleNone), HostDrop: is(DropPacketFilter), HostQueue: is(Free)})),
 			Weights: []Weight{{ProbeACK, ProbeRST, 0.1}}},

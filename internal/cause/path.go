@@ -84,7 +84,7 @@ func pathCauses() []Cause {
 			Ways: ways(with(opens(), P{EveryPort: is(Yes), SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}))},
 		{ID: "ecn-blocked", Stage: StagePath, Title: "SYNs that ask for ECN vanish, others pass", Prior: 0.5,
 			Ways: ways(
-				with(silent(), remote(), beyondRouters(), P{ProbeECN: is(ECNBlocked), HostAnswers: is(Yes), ProbeLoss: is(LossSome, LossAll), ConnectRepeat: is(RepeatSteady, RepeatMixed)}),
+				with(silent(), remote(), beyondRouters(), P{ProbeECN: is(ECNBlocked), HostAnswers: is(Yes, ResetsOnly), ProbeLoss: is(LossSome, LossAll), ConnectRepeat: is(RepeatSteady, RepeatMixed)}),
 				// Linux leaves ECN out of the SYNs that it sends again (tcp_ecn_fallback),
 				// so the connect works after a second.
 				with(opens(), remote(), P{ProbeECN: is(ECNBlocked), ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), SessionReply: is(ReplyExpected, ReplyNothing, NotAsked)}),

@@ -81,6 +81,10 @@ func anyProbe() P {
 	return P{ProbeTTL255: is(ProbeSilent, ProbeAnswered), ProbeECN: is(NotAsked, ECNPasses, ECNBlocked)}
 }
 
+// guarded: a host that never answers, behind a firewall that resets in its
+// place. Possible, but far less likely than that the host reset.
+func guarded() []Weight { return []Weight{{HostAnswers, ResetsOnly, 0.03}} }
+
 // remote: the target is another machine.
 func remote() P { return P{TargetHere: is(No)} }
 

@@ -180,6 +180,8 @@ func (v *view) narrowed(d *Differential, first *left) string {
 		return fmt.Sprintf("SYNs to port %d of %v go unanswered, though other segments to it are answered", port, addr)
 	case seen(evidence.HostAnswers) == evidence.Yes:
 		return fmt.Sprintf("SYNs to port %d go unanswered, though %v answers otherwise", port, addr)
+	case seen(evidence.HostAnswers) == evidence.ResetsOnly:
+		return fmt.Sprintf("SYNs to port %d of %v go unanswered, though a RST comes back for a closed port", port, addr)
 	case seen(evidence.HostAnswers) == evidence.No:
 		return fmt.Sprintf("nothing that was sent to %v was answered%s", addr, v.lastText())
 	}

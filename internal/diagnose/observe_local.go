@@ -79,6 +79,8 @@ func (o *observer) route(v *view) {
 
 func (o *observer) links(v *view, r *evidence.Route) {
 	switch {
+	case !v.here && (v.kind == evidence.AnswerSYNACK || v.kind == evidence.AnswerRST):
+		o.add(evidence.LinkState, evidence.LinkUp, "connect", v.main.At, "an answer came, so the interface works")
 	case r.Link != nil && (!r.Link.Up || !r.Link.Carrier):
 		o.add(evidence.LinkState, evidence.LinkDown, "route", r.At, "interface %s %s", r.Link.Name, downWord(r.Link))
 	case r.Link != nil:

@@ -41,12 +41,14 @@ func (o *observer) hostAnswers(v *view) {
 	}
 	b, echo := v.a.OtherPath, v.control(evidence.ControlEcho)
 	switch {
-	case v.reached(b):
-		o.add(evidence.HostAnswers, evidence.Yes, "path", b.At, "%v answers on port %d (%s)", v.addr(), b.Port, b.Answer)
 	case echo != nil && echo.Answer == "echo-reply" && v.from(echo.From):
 		o.add(evidence.HostAnswers, evidence.Yes, "control", echo.At, "%v answers ICMP echo after %s", v.addr(), ms(echo.Took))
 	case v.bareAnswered():
 		o.add(evidence.HostAnswers, evidence.Yes, "control", v.main.At, "%v answers a bare segment to the port with RST", v.addr())
+	case v.reached(b) && b.Answer == "rst":
+		o.add(evidence.HostAnswers, evidence.ResetsOnly, "path", b.At, "a RST comes back for port %d of %v", b.Port, v.addr())
+	case v.reached(b):
+		o.add(evidence.HostAnswers, evidence.Yes, "path", b.At, "%v answers on port %d (%s)", v.addr(), b.Port, b.Answer)
 	case b != nil:
 		what, does := fmt.Sprintf("port %d", b.Port), "gets"
 		if echo != nil {

@@ -41,7 +41,7 @@ var keys = []KeyInfo{
 	{ICMPDelay, ScopeAddress, "how soon did the ICMP error come", oneOf(DelayNone, DelayLate)},
 	{ICMPQuote, ScopeAddress, "is the packet quoted in the ICMP error ours", oneOf(Value(QuoteIntact), Value(QuoteRewritten))},
 
-	{HostAnswers, ScopeAddress, "does the host answer anything", oneOf(Yes, No)},
+	{HostAnswers, ScopeAddress, "does the host answer anything", oneOf(Yes, ResetsOnly, No)},
 	{PathEnd, ScopeAddress, "how far do SYNs to the port get", oneOf(PathAnswered, PathFar, PathNoHop, PathShort, PathLastHop, PathUnknown, PathLoop, PathOnLink, PathBlackhole)},
 	{PathRule, ScopeAddress, "what do the rules of the routers on the way do with the SYN", oneOf(RuleNone, RuleDrop, RuleReset, RuleReject)},
 	{ProbeACK, ScopeAddress, "what does a bare ACK to the port give", oneOf(ProbeRST, ProbeSilent, ProbeSilentHere)},

@@ -109,6 +109,10 @@ const (
 	ConnOther       Value = "other-error"
 )
 
+// ResetsOnly, of HostAnswers: what came back was RST for a closed port, which a
+// firewall in front of a dead host may send as well.
+const ResetsOnly Value = "resets-only"
+
 // ConnectWhen answers.
 const (
 	WhenAtOnce   Value = "in-the-call" // bind() or connect() itself failed; no packet
