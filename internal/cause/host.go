@@ -5,7 +5,7 @@ import . "github.com/tcpwhy/tcpwhy/internal/evidence" //lint:ignore ST1001 the v
 func hostCauses() []Cause {
 	// A host that never answers us, whatever the port.
 	mute := func(drop Value) P {
-		return with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No, ResetsOnly), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent),
+		return with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No, ResetsOnly), ProbeACK: is(ProbeSilent, ProbeSilentHere), ProbeFIN: is(ProbeSilent),
 			HostSYN: is(Yes), HostSYNACK: is(No), HostDrop: is(drop), PathRule: is(RuleNone)})
 	}
 	nat := P{NATHere: is(Yes, No)}
@@ -14,7 +14,7 @@ func hostCauses() []Cause {
 		{ID: "host-down", Stage: StageHost, Title: "nobody has the address", Prior: 16,
 			Ways: ways(
 				with(rejected(is(FromRouter), is(ICMPHost)), remote(), P{HostAnswers: is(No), HostSYN: is(No), HostUp: is(No)}),
-				with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No, ResetsOnly), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent), HostSYN: is(No), HostUp: is(No), PathRule: is(RuleNone)}),
+				with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No, ResetsOnly), ProbeACK: is(ProbeSilent, ProbeSilentHere), ProbeFIN: is(ProbeSilent), HostSYN: is(No), HostUp: is(No), PathRule: is(RuleNone)}),
 				with(leaves(), remote(), P{RouteTo: is(NextHopTarget), NeighState: is(NeighFailed), HostAnswers: is(No), SynLeft: is(No),
 					Connect: is(ConnHostUnreach, ConnTimeout), Answer: is(AnswerNone, AnswerICMP), ICMPFrom: is(FromHere), ICMPCode: is(ICMPHost),
 					PathEnd: is(PathNoHop, PathOnLink), ConnectRepeat: is(RepeatSteady), ProbeLoss: is(LossAll), HostSYN: is(No), HostUp: is(No)}),

@@ -123,10 +123,13 @@ func (d *Differential) Settled() bool {
 	return n <= 1
 }
 
-// known says whether a fact with the key is there that no check can better: that
-// an answer comes from as far away as a closed port's can become "as the host's".
+// known says whether a fact with the key is there that no check can better. That
+// an answer comes from as far away as a closed port's can become "as the
+// host's", and that only resets come back "the host answers".
 func (d *Differential) known(k evidence.Key) bool {
-	return slices.ContainsFunc(d.facts, func(f evidence.Fact) bool { return f.Key == k && f.Value != evidence.DistanceSame })
+	return slices.ContainsFunc(d.facts, func(f evidence.Fact) bool {
+		return f.Key == k && f.Value != evidence.DistanceSame && f.Value != evidence.ResetsOnly
+	})
 }
 
 // is says whether a fact has the value.

@@ -233,6 +233,9 @@ func (v *view) nameFinding(c *cause.Cause) string {
 	case "name-points-to-self":
 		return fmt.Sprintf("%s resolves to %s, this host itself", host, addrList(n.Addrs))
 	case "dns-slow":
+		if q := firstDead(n); q != nil {
+			return fmt.Sprintf("name server %v, which programs ask first, does not answer: each lookup waits for it", q.Server.Addr())
+		}
 		return fmt.Sprintf("resolving %s took %s", host, ms(n.Took))
 	case "dns-stale-address":
 		return fmt.Sprintf("the name servers disagree about the address of %s", host)

@@ -64,6 +64,22 @@ func (o *observer) nameResult(n *evidence.Name) {
 	}
 }
 
+// firstDead returns a query to the first configured server if that one gave no
+// answer to any, though each was asked twice.
+func firstDead(n *evidence.Name) (dead *evidence.Query) {
+	for i := range n.Queries {
+		q := &n.Queries[i]
+		switch {
+		case n.AddrsFrom != "dns" || q.Server != n.Servers[0]:
+		case q.Rcode != "" || q.Errno != "" || !q.Timeout && q.Took < time.Second:
+			return nil
+		default:
+			dead = q
+		}
+	}
+	return dead
+}
+
 // system compares the system's own resolver with what was asked here. That it
 // was not waited for tells nothing.
 func (o *observer) system(n *evidence.Name) {
@@ -192,6 +208,10 @@ func (o *observer) nameOddities(s *evidence.Set, n *evidence.Name) {
 		o.add(evidence.NamePointsTo, evidence.PointsSelf, "resolve", n.At, "%s resolves to %s, which is this host itself", n.Host, addrList(n.Addrs))
 	} else {
 		o.add(evidence.NamePointsTo, evidence.PointsElsewhere, "resolve", n.At, "the name does not lead back here by mistake")
+	}
+	if q := firstDead(n); q != nil {
+		o.add(evidence.NameSpeed, evidence.SpeedSlow, "resolve", q.At+q.Took, "name server %v, which programs ask first, gave no answer in %s; another one did after %s", q.Server, ms(q.Took), ms(n.Took))
+		return
 	}
 	const slow = 500 * time.Millisecond
 	if n.Took >= slow && (s.Options.ConnectTimeout == 0 || n.Took*2 > s.Options.ConnectTimeout || n.Took > s.Elapsed/2) {

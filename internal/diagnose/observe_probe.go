@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 )
@@ -59,12 +60,9 @@ func (o *observer) hostAnswers(v *view) {
 }
 
 func (v *view) bareAnswered() bool {
-	for _, kind := range []string{evidence.ControlACK, evidence.ControlFIN} {
-		if c := v.control(kind); c != nil && c.Answer == "rst" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(v.a.Controls, func(c evidence.Control) bool {
+		return (c.Kind == evidence.ControlACK || c.Kind == evidence.ControlFIN) && c.Port == v.a.Addr.Port() && c.Answer == "rst"
+	})
 }
 
 // bare: what bare ACK and FIN segments give. A closed port and a listener both

@@ -22,6 +22,11 @@ var errNotWaited = errors.New("not waited for")
 // counted from the start.
 const slower = 3
 
+// firstServer is how long the first server may stay silent, counted from the
+// start: programs ask it before the others, so that it is dead is worth
+// knowing. Its second try, after the default timeout, is in it.
+const firstServer = defaultTimeout + 200*time.Millisecond
+
 // asker holds what all queries of a run share.
 type asker struct {
 	clock    collect.Clock
@@ -116,9 +121,16 @@ func (a *asker) ask(ctx context.Context, name string) answer {
 		case res := <-done:
 			left--
 			all[res.i] = res.replies
+			if ans.at != 0 && res.i < len(a.types) {
+				enough = time.After(max(a.patience, slower*time.Since(start)) - time.Since(start)) // the first is alive
+			}
 			if ans.at == 0 && a.usable(all) {
 				ans.at = a.clock.Now()
-				enough = time.After(max(a.patience, slower*time.Since(start)) - time.Since(start))
+				wait := max(a.patience, slower*time.Since(start))
+				if !slices.ContainsFunc(all[:len(a.types)], func(r []reply) bool { return len(r) > 0 }) {
+					wait = max(wait, firstServer)
+				}
+				enough = time.After(wait - time.Since(start))
 			}
 		}
 	}
