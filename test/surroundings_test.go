@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -212,7 +211,16 @@ func (f faults) write(t *testing.T) {
 		if r.stderr != "" {
 			t.Errorf("it said %q", r.stderr)
 		}
-		out, err := exec.CommandContext(t.Context(), tcpdump, "-Z", "root", "-nr", file, "port "+port).CombinedOutput()
+		// As root, tcpdump would change its user, which a user namespace forbids.
+		packets, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := filepath.Join(dir, "shown.pcapng")
+		if err := os.WriteFile(shown, packets, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out, err := l.Command(lab.Client, true, tcpdump, "-nr", shown, "port "+port).CombinedOutput()
 		if err != nil {
 			t.Fatalf("tcpdump: %v\n%s", err, out)
 		}

@@ -24,7 +24,7 @@ const atOnce = 8
 
 // diagnose does the main job for every target, and prints the answers in the
 // order of the targets.
-func (a *app) diagnose(ctx context.Context, f *flags, args []string) error {
+func (a *app) diagnose(ctx context.Context, f *flags, args []string) (err error) {
 	opts, err := f.parse()
 	if err != nil {
 		return err
@@ -49,11 +49,11 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) error {
 		if !probe.MayCapture() {
 			return &usageError{"--write needs CAP_NET_RAW", "Run it with sudo, or: sudo setcap cap_net_raw+ep on the program."}
 		}
-		file, err := create(f.write)
-		if err != nil {
+		var file *os.File
+		if file, err = create(f.write); err != nil {
 			return err
 		}
-		defer file.Close()
+		defer closing(file, &err)
 		packets = &keeper{w: file}
 		opts.Capture = packets
 	}
@@ -62,7 +62,7 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) error {
 		if evidence, err = create(f.evidence); err != nil {
 			return err
 		}
-		defer evidence.Close()
+		defer closing(evidence, &err)
 	}
 	if a.host.Live && !f.quiet {
 		live := report.Live(a.host.Stderr, a.host.width())
@@ -71,7 +71,11 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) error {
 	}
 	out := bufio.NewWriter(a.host.Stdout)
 	for i, d := range runAll(ctx, targets, opts) {
-		diagnosis := <-d
+		result := <-d
+		if result.panic != nil {
+			panic(result.panic)
+		}
+		diagnosis := result.diagnosis
 		if i > 0 && f.output == "text" && !f.quiet {
 			fmt.Fprintln(out)
 		}
@@ -122,6 +126,14 @@ func (f *flags) fits(a netip.Addr) error {
 	return nil
 }
 
+// closing closes a file that was written; an error of that counts when there is
+// no other.
+func closing(file *os.File, err *error) {
+	if e := file.Close(); e != nil && *err == nil {
+		*err = fmt.Errorf("write a file: %w", e)
+	}
+}
+
 // keeper writes to a file and remembers the first error: the run goes on
 // without the file, and the user hears of it at the end.
 type keeper struct {
@@ -146,19 +158,30 @@ func create(name string) (*os.File, error) {
 	return file, nil
 }
 
+// result is what came of one run.
+type result struct {
+	diagnosis *verdict.Diagnosis
+	panic     any // a mistake of ours, for who waits
+}
+
 // runAll starts the runs, a few at a time, and returns where each will be.
-func runAll(ctx context.Context, targets []flow.Target, opts probe.Options) []chan *verdict.Diagnosis {
-	results := make([]chan *verdict.Diagnosis, len(targets))
+func runAll(ctx context.Context, targets []flow.Target, opts probe.Options) []chan result {
+	results := make([]chan result, len(targets))
 	for i := range results {
-		results[i] = make(chan *verdict.Diagnosis, 1)
+		results[i] = make(chan result, 1)
 	}
 	slots := make(chan struct{}, atOnce)
 	go func() {
 		for i, t := range targets {
 			slots <- struct{}{}
 			go func() {
-				results[i] <- probe.Run(ctx, t, opts)
-				<-slots
+				var r result
+				defer func() {
+					r.panic = recover()
+					results[i] <- r
+					<-slots
+				}()
+				r.diagnosis = probe.Run(ctx, t, opts)
 			}()
 		}
 	}()

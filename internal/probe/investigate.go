@@ -67,7 +67,7 @@ func (v *investigation) investigate(ctx context.Context, stop <-chan struct{}) {
 
 // round makes the checks of a plan at the same time.
 func (v *investigation) round(ctx context.Context, plan []diagnose.Check) {
-	var wg sync.WaitGroup
+	var wg group
 	for _, c := range plan {
 		v.done = append(v.done, c.ID)
 		v.left -= c.Packets

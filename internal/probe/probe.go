@@ -12,7 +12,6 @@ import (
 	"io"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/tcpwhy/tcpwhy/internal/collect"
@@ -189,7 +188,7 @@ func (r *run) resolve(ctx context.Context) []netip.AddrPort {
 // connectAll looks at every address at the same time.
 func (r *run) connectAll(ctx context.Context, addrs []netip.AddrPort) {
 	r.set.Addresses = make([]evidence.Address, len(addrs))
-	var wg sync.WaitGroup
+	var wg group
 	later := make([]bytes.Buffer, len(addrs))
 	for i, a := range addrs {
 		r.set.Addresses[i].Addr = a
