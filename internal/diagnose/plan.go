@@ -78,7 +78,7 @@ var checks = []Check{
 		Command: "sudo tcpdump -nni any 'host {{.Client}} and tcp port {{.Port}}'"},
 	{ID: "rules", What: "list the firewall rules on {{.Addr}}", Where: "host",
 		Keys: []evidence.Key{evidence.HostRule}, Command: "sudo nft list ruleset"},
-	{ID: "router-rules", Ease: 0.6, What: "list the firewall rules on the router {{.Router}}", Where: "both",
+	{ID: "router-rules", Ease: 0.6, What: "list the firewall rules on the router {{.Router}}", // a third machine: Where is empty
 		Keys: []evidence.Key{evidence.PathRule}, Command: "sudo nft list ruleset"},
 	{ID: "service", Ease: 0.8, What: "look at the state of the service on {{.Addr}}", Where: "host",
 		Keys: []evidence.Key{evidence.HostService}, Command: "systemctl status {{.Service}}"},
