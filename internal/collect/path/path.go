@@ -106,3 +106,24 @@ func trace(ctx context.Context, env collect.Env, addr netip.AddrPort, opts Optio
 	}
 	return t.path(env.Clock), err
 }
+
+// deadline is when a trace that began at begin, had its last news at news and
+// saw longest as its largest round trip ends, or makes its second tries, if
+// nothing comes.
+func (o Options) deadline(begin, news time.Time, longest time.Duration, retried bool) time.Time {
+	end := begin.Add(o.Timeout)
+	if news.IsZero() {
+		return end
+	}
+	settle := o.Settle
+	if settle <= 0 {
+		settle = max(minSettle, 3*longest)
+	}
+	if !retried {
+		settle /= 2
+	}
+	if quiet := news.Add(settle); quiet.Before(end) {
+		return quiet
+	}
+	return end
+}

@@ -222,21 +222,7 @@ func (t *tracer) silentBelow(ttl int) []int {
 
 // deadline is when the trace ends, or makes its second tries, if nothing comes.
 func (t *tracer) deadline() time.Time {
-	end := t.begin.Add(t.opts.Timeout)
-	if t.news.IsZero() {
-		return end
-	}
-	settle := t.opts.Settle
-	if settle <= 0 {
-		settle = max(minSettle, 3*t.longest)
-	}
-	if !t.retried {
-		settle /= 2
-	}
-	if quiet := t.news.Add(settle); quiet.Before(end) {
-		return quiet
-	}
-	return end
+	return t.opts.deadline(t.begin, t.news, t.longest, t.retried)
 }
 
 // retry sends once more to the TTLs between hops that answered; the first
