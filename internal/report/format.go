@@ -65,7 +65,11 @@ func inWords(f float64) string {
 
 // target writes what was asked about: "db.internal:5432", "[fd77::2]:22".
 func target(t flow.Target) string {
-	return net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port)))
+	host := t.Host
+	if t.Addr.IsValid() {
+		host = t.Addr.String() // with its zone
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(t.Port)))
 }
 
 // endpoint writes an address as it is known: with its port, without, or "".
