@@ -141,7 +141,7 @@ func TestFaults(t *testing.T) {
 		for name, test := range map[string]func(*testing.T){
 			"interrupt": f.interrupt, "timeout": f.timeout, "peers": f.peers, "babble": f.babble, "addresses": f.addresses,
 			"resolver": f.resolver, "no-files": f.noFiles, "no-ipv6": f.noIPv6, "descriptors": f.descriptors,
-			"source": f.source, "interface": f.noInterface, "stdout": f.stdout, "write": f.write, "strangers": f.strangers,
+			"source": f.source, "interface": f.noInterface, "stdout": f.stdout, "write": f.write, "strangers": f.strangers, "manners": f.manners,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -145,7 +145,7 @@ func (r *run) session(ctx context.Context, a *evidence.Address, conn *net.TCPCon
 	}
 	t := r.set.Target
 	s := session.Probe(ctx, r.env, conn, session.Options{
-		Scheme: t.Scheme, Host: t.Host, Port: t.Port, Idle: r.opts.Idle, MTU: !here(a),
+		Scheme: t.Scheme, Host: t.Host, Port: t.Port, Idle: r.opts.Idle, MTU: !here(a) && session.LargeRequest(t.Scheme, t.Port),
 		Redial: func(ctx context.Context, mss int) (*net.TCPConn, error) { return r.redial(ctx, a.Addr, mss) },
 	})
 	close(done)

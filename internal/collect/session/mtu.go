@@ -18,6 +18,17 @@ const (
 
 const largeCheck = "whether large segments pass"
 
+// LargeRequest says whether the protocol that scheme or port tell has a request
+// that may be long and does nothing: a header, padding, an echo. With any other
+// Options.MTU sends empty lines, which a peer that works should be spared.
+func LargeRequest(scheme string, port uint16) bool {
+	switch expected(Options{Scheme: scheme, Port: port}).name {
+	case protoHTTP, protoTLS, protoRedis:
+		return true
+	}
+	return false
+}
+
 // checkMTU looks for a path that loses large segments and nobody says so (RFC
 // 2923, 2.1): where a hello was acknowledged and not answered, or when asked.
 func (s *probe) checkMTU() {
