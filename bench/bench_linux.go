@@ -71,7 +71,7 @@ func (b *bench) scene(ctx context.Context, s *scene) (_ *result, err error) {
 	if !ok {
 		return nil, fmt.Errorf("the lab has no scenario %s", s.scenario)
 	}
-	l, err := lab.Open(ctx, made, s.family)
+	l, err := lab.Open(ctx, made, s.family, lab.Params{})
 	if err != nil {
 		return nil, err
 	}

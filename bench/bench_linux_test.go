@@ -79,7 +79,7 @@ func TestPeersMeasureTheTarget(t *testing.T) {
 	nettest.InUserNS(t, func(t *testing.T) {
 		s, _ := lab.Find("none")
 		for _, f := range s.Families {
-			l, err := lab.Open(t.Context(), s, f)
+			l, err := lab.Open(t.Context(), s, f, lab.Params{})
 			if err != nil {
 				t.Fatal(err)
 			}

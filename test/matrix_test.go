@@ -12,13 +12,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tcpwhy/tcpwhy/internal/cli"
+	"github.com/tcpwhy/tcpwhy/internal/judge"
 	"github.com/tcpwhy/tcpwhy/internal/lab"
 	"github.com/tcpwhy/tcpwhy/internal/nettest"
 	"github.com/tcpwhy/tcpwhy/internal/report/reporttest"
@@ -85,7 +84,7 @@ func decode(out []byte) (*answer, error) {
 
 func open(t *testing.T, s lab.Scenario, f lab.Family) *lab.Lab {
 	t.Helper()
-	l, err := lab.Open(t.Context(), s, f)
+	l, err := lab.Open(t.Context(), s, f, lab.Params{})
 	if errors.Is(err, errors.ErrUnsupported) {
 		nettest.Unsupported(t, err.Error())
 	}
@@ -103,110 +102,69 @@ func open(t *testing.T, s lab.Scenario, f lab.Family) *lab.Lab {
 // TestMatrix judges the diagnosis of every scenario, for each family, as root
 // and as an ordinary user. The truth must be among the candidates, a verdict
 // that says certain must be the truth, and no more may be left than the
-// scenario's entry in the ideals says.
+// scenario's ideal.
 func TestMatrix(t *testing.T) {
 	nettest.InUserNS(t, func(t *testing.T) {
 		program := nettest.Build(t, "../cmd/tcpwhy")
-		for _, s := range lab.Scenarios() {
-			for _, f := range s.Families {
-				for _, ordinary := range []bool{false, true} {
-					t.Run(fmt.Sprintf("%s/%v/%s", s.Name, f, who(ordinary)), func(t *testing.T) {
-						t.Parallel()
-						l := open(t, s, f)
-						judge(t, l, program, ordinary)
-					})
+		for _, c := range judge.Cases(lab.Scenarios()) {
+			t.Run(c.String(), func(t *testing.T) {
+				t.Parallel()
+				var args []string
+				if dir := os.Getenv("TCPWHY_GOLDEN"); dir != "" && golden(c) {
+					args = []string{"--evidence", goldenFile(t, dir, c.Scenario.Name)}
 				}
-			}
+				r := judge.Try(t.Context(), c, program, args...)
+				if os.Getenv("TCPWHY_MATRIX") != "" {
+					fmt.Printf("MATRIX %v %s %s %.0fms %v\n", c, r.Outcome, r.Certainty, r.ElapsedMS, r.Left)
+				}
+				switch {
+				case r.Unsupported != "":
+					nettest.Unsupported(t, r.Unsupported)
+				case r.Error != "":
+					t.Fatal(r.Error)
+				case !r.Sound:
+					t.Errorf("unsound: %s of %s, the truth is %s: %s", r.Certainty, r.Left, r.Truth, r.Finding)
+				case !r.Sharp && blunt[c.String()] == "":
+					t.Errorf("not sharp: %s is left beyond the ideal %s: %s", r.Extra, c.Ideal(), r.Finding)
+				}
+				show(t, c, program)
+			})
 		}
 	})
 }
 
-func judge(t *testing.T, l *lab.Lab, program string, ordinary bool) {
-	t.Helper()
-	s := l.Scenario
-	from := s.From
-	if from == "" {
-		from = lab.Client
+// blunt are the cases in which more than the ideal is left, and why.
+var blunt = map[string]string{}
+
+// show prints the answer as text where TCPWHY_MATRIX asks for it: t for text, v
+// for everything.
+func show(t *testing.T, c judge.Case, program string) {
+	mode := os.Getenv("TCPWHY_MATRIX")
+	if mode != "v" && mode != "t" {
+		return
 	}
-	args := []string{"-o", "json", l.Target()}
-	if dir := os.Getenv("TCPWHY_GOLDEN"); dir != "" && golden(l, ordinary) {
-		args = append(args, "--evidence", goldenFile(t, dir, s.Name))
+	l := open(t, c.Scenario, c.Family)
+	args := []string{l.Target()}
+	if mode == "v" {
+		args = append(args, "-v")
 	}
-	cmd := l.Command(from, ordinary, program, args...)
-	out, err := cmd.Output()
-	if len(out) == 0 {
-		t.Fatalf("no answer: %v", err)
-	}
-	a := parse(t, out)
-	left := a.candidates()
-	if os.Getenv("TCPWHY_MATRIX") != "" {
-		fmt.Printf("MATRIX %s %v ordinary=%v %s %s %.0fms %v\n", s.Name, l.Family, ordinary, a.Outcome, a.Verdict.Certainty, a.Elapsed, left)
-	}
-	if mode := os.Getenv("TCPWHY_MATRIX"); mode == "v" || mode == "t" {
-		show := []string{l.Target()}
-		if mode == "v" {
-			show = append(show, "-v")
-		}
-		out, _ := l.Command(from, ordinary, program, show...).Output()
-		fmt.Printf("%s\n", out)
-	}
-	all := left
-	for _, c := range a.Verdict.Candidates {
-		all = append(all, c.Cause)
-	}
-	if !slices.Contains(all, s.Cause) {
-		t.Errorf("the truth %s is not among the candidates %v: %s", s.Cause, all, a.Verdict.Finding)
-	}
-	if a.Verdict.Certainty == "certain" && a.Verdict.Cause != s.Cause {
-		t.Errorf("certain of %s, the truth is %s: %s", a.Verdict.Cause, s.Cause, a.Verdict.Finding)
-	}
-	ideal, ok := ideals(t)[s.Name+" "+who(ordinary)]
-	if !ok {
-		t.Errorf("testdata/ideals.txt has no line for %s as %s; it leaves %s", s.Name, who(ordinary), strings.Join(left, " "))
-	}
-	for _, c := range left {
-		if !slices.Contains(ideal, c) {
-			t.Errorf("%s is still a candidate; the ideal leaves %v: %s", c, ideal, a.Verdict.Finding)
-		}
-	}
+	out, _ := l.Command(c.Scenario.From, c.Vantage == judge.Ordinary, program, args...).Output()
+	fmt.Printf("%s\n", out)
 }
 
 func who(ordinary bool) string {
 	if ordinary {
-		return "ordinary"
+		return string(judge.Ordinary)
 	}
-	return "root"
+	return string(judge.Root)
 }
-
-// ideals are the causes that may be left, at most, by scenario and privilege:
-// what the evidence that can be had there cannot tell apart.
-var ideals = func() func(t *testing.T) map[string][]string {
-	read := sync.OnceValues(func() (map[string][]string, error) {
-		text, err := os.ReadFile("testdata/ideals.txt")
-		m := map[string][]string{}
-		for line := range strings.Lines(string(text)) {
-			if key, causes, ok := strings.Cut(line, ":"); ok && line[0] != '#' {
-				m[key] = strings.Fields(causes)
-			}
-		}
-		return m, err
-	})
-	return func(t *testing.T) map[string][]string {
-		t.Helper()
-		m, err := read()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
-}()
 
 // golden says whether the evidence of a run is kept for internal/diagnose: that
 // of the first scenario of each cause, as root, and IPv4 where it can be had.
-func golden(l *lab.Lab, ordinary bool) bool {
-	s := l.Scenario
+func golden(c judge.Case) bool {
+	s := c.Scenario
 	first := slices.IndexFunc(lab.Scenarios(), func(o lab.Scenario) bool { return o.Cause == s.Cause })
-	return !ordinary && lab.Scenarios()[first].Name == s.Name && l.Family == s.Families[0]
+	return c.Vantage == judge.Root && lab.Scenarios()[first].Name == s.Name && c.Family == s.Families[0]
 }
 
 func goldenFile(t *testing.T, dir, name string) string {

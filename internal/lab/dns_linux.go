@@ -20,61 +20,79 @@ type zone struct {
 	silent bool                // reads and never answers
 }
 
-// resolver is the address of the name server that the client is given: on r1,
-// or nowhere where there is none.
-func (l *Lab) resolver() netip.Addr {
+// nameServer is the host that has the name server: the first router, or the
+// server where there is none.
+func (l *Lab) nameServer() string {
 	if _, ok := l.machines[R1]; ok {
-		return l.Addr(R1)
+		return R1
 	}
-	return l.Addr(Server)
+	return Server
 }
 
-// resolve serves a zone at the resolver, over UDP and TCP.
+// resolver is the address of the name server that the client is given, whether
+// one runs there or not.
+func (l *Lab) resolver() netip.Addr { return l.Addr(l.nameServer()) }
+
+// resolve serves a zone at the resolver, over UDP and TCP, in place of the one
+// that was served before.
 func (l *Lab) resolve(z zone) {
-	at := netip.AddrPortFrom(l.resolver(), 53)
-	ln := l.listen(R1, at)
-	if ln == nil {
+	if l.zone.Swap(&z) != nil {
 		return
 	}
-	var pc net.PacketConn
-	err := l.Do(R1, func() (err error) {
-		pc, err = new(net.ListenConfig).ListenPacket(l.ctx, "udp", at.String())
+	host, at := l.nameServer(), netip.AddrPortFrom(l.resolver(), 53)
+	l.serveAt(host, at, l.answerTCP)
+	if l.err != nil {
+		return
+	}
+	err := l.Do(host, func() (err error) {
+		l.names, err = new(net.ListenConfig).ListenPacket(l.ctx, "udp", at.String())
 		return err
 	})
 	if err != nil {
 		l.fail(fmt.Errorf("name server: %w", err))
 		return
 	}
-	l.closers = append(l.closers, pc)
-	l.serving.Go(func() {
-		buf := make([]byte, dns.MaxMsgSize)
-		for {
-			n, from, err := pc.ReadFrom(buf)
-			if err != nil {
-				return // closed with the lab
-			}
-			if b := z.answer(buf[:n]); b != nil {
-				pc.WriteTo(b, from)
-			}
+	l.closers = append(l.closers, l.names)
+	l.serving.Go(l.answerUDP)
+}
+
+// unresolve ends the name server.
+func (l *Lab) unresolve() {
+	l.stop(l.nameServer(), 53)
+	if err := l.names.Close(); err != nil {
+		l.fail(err)
+	}
+}
+
+func (l *Lab) answerUDP() {
+	buf := make([]byte, dns.MaxMsgSize)
+	for {
+		n, from, err := l.names.ReadFrom(buf)
+		if err != nil {
+			return // closed with the lab
 		}
-	})
-	l.accept(ln, func(c net.Conn) {
-		for conn := (&dns.Conn{Conn: c}); ; {
-			q, err := conn.ReadMsgHeader(nil)
-			if err != nil {
+		if b := l.zone.Load().answer(buf[:n]); b != nil {
+			l.names.WriteTo(b, from)
+		}
+	}
+}
+
+func (l *Lab) answerTCP(c net.Conn) {
+	for conn := (&dns.Conn{Conn: c}); ; {
+		q, err := conn.ReadMsgHeader(nil)
+		if err != nil {
+			return
+		}
+		if b := l.zone.Load().answer(q); b != nil {
+			if _, err := conn.Write(b); err != nil {
 				return
 			}
-			if b := z.answer(q); b != nil {
-				if _, err := conn.Write(b); err != nil {
-					return
-				}
-			}
 		}
-	})
+	}
 }
 
 // answer makes the answer to a query, nil for none.
-func (z zone) answer(query []byte) []byte {
+func (z *zone) answer(query []byte) []byte {
 	var q dns.Msg
 	if z.silent || q.Unpack(query) != nil || len(q.Question) != 1 {
 		return nil
@@ -91,7 +109,7 @@ func (z zone) answer(query []byte) []byte {
 	return b
 }
 
-func (z zone) fill(r *dns.Msg, q dns.Question) {
+func (z *zone) fill(r *dns.Msg, q dns.Question) {
 	header := func(name string, rrtype uint16) dns.RR_Header {
 		return dns.RR_Header{Name: name, Rrtype: rrtype, Class: dns.ClassINET, Ttl: 60}
 	}
@@ -119,7 +137,7 @@ func (z zone) fill(r *dns.Msg, q dns.Question) {
 	}
 }
 
-func (z zone) lookup(name string) ([]string, bool) {
+func (z *zone) lookup(name string) ([]string, bool) {
 	if a, ok := z.addrs[name]; ok {
 		return a, true
 	}

@@ -9,7 +9,7 @@
 //
 //	for _, s := range lab.Scenarios() {
 //		for _, f := range s.Families {
-//			l, err := lab.Open(ctx, s, f)
+//			l, err := lab.Open(ctx, s, f, lab.Params{})
 //			…
 //			err = l.Verify(ctx)
 //			out, err := l.Command(s.From, true, program, l.Target()).Output()

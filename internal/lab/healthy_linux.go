@@ -7,33 +7,27 @@ func healthy() []Scenario {
 	return []Scenario{
 		{
 			Name: "none", Connect: Opens, After: Talks,
-			make: func(l *Lab) { l.service(Server) },
 		},
 		{
 			Name: "none-own-link", Cause: "none", Topology: OwnLink(), Connect: Opens, After: Talks,
-			make: func(l *Lab) { l.service(Server) },
 		},
 		{
 			Name: "none-local", Cause: "none", Connect: Opens, After: Talks,
-			make: func(l *Lab) {
-				l.service(Client)
-				l.dst = l.at(Client, 8080)
-			},
+			setup: func(l *Lab) { l.local() },
 		},
 		{
 			Name: "none-dual-stack", Cause: "none", Connect: Opens, After: Talks,
-			make: func(l *Lab) {
-				l.service(Server)
-				l.dualStack()
+			setup: func(l *Lab) {
+				l.named()
 			},
 		},
 		{
 			Name: "none-tls", Cause: "none", Connect: Opens, prove: proveTLS(""),
-			make: func(l *Lab) { l.https(l.trust(), app, time.Now().AddDate(0, 1, 0)) },
+			setup: func(l *Lab) { l.https(l.trust(), app, time.Now().AddDate(0, 1, 0)) },
 		},
 		{
 			Name: "none-ssh", Cause: "none", Connect: Opens, After: Talks,
-			make: func(l *Lab) {
+			setup: func(l *Lab) {
 				l.service(Server)
 				l.dst = l.at(Server, 22)
 			},

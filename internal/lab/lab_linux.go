@@ -1,15 +1,19 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -21,13 +25,17 @@ import (
 type Lab struct {
 	Scenario Scenario
 	Family   Family
+	Params   Params
 
 	ctx      context.Context
 	cancel   context.CancelFunc
 	machines map[string]*machine
-	serving  sync.WaitGroup // everything that runs until Close
-	closers  []io.Closer    // what makes it end, beside cancel
-	err      error          // the first error of the scenario's make
+	servers  map[door]server
+	zone     atomic.Pointer[zone] // what the name server says; nil without one
+	names    net.PacketConn       // the name server's, for UDP
+	serving  sync.WaitGroup       // everything that runs until Close
+	closers  []io.Closer          // what makes it end, beside cancel
+	err      error                // the first error of the scenario's make
 
 	dst    netip.AddrPort
 	target string
@@ -36,14 +44,35 @@ type Lab struct {
 	env    []string          // for programs, beside our own
 }
 
+// Params change how a scenario is made; the zero value leaves it as it is.
+type Params struct {
+	// Port is the target's, DefaultPort if 0. Scenarios about a protocol's own
+	// port, such as 443, keep that.
+	Port uint16
+	// Loss is the share of packets lost, in percent, in scenarios of loss;
+	// 0 leaves what the scenario has.
+	Loss int
+	// Later leaves the fault to Break: until then everything is well.
+	Later bool
+}
+
+// DefaultPort is the target's port.
+const DefaultPort = 8080
+
 // Open builds a scenario for one family. The lab ends with ctx or with Close,
 // which must be called in any case. An error that wraps errors.ErrUnsupported
 // names a kernel feature that is missing.
-func Open(ctx context.Context, s Scenario, f Family) (_ *Lab, err error) {
+func Open(ctx context.Context, s Scenario, f Family, p Params) (_ *Lab, err error) {
 	if !slices.Contains(s.Families, f) {
 		return nil, fmt.Errorf("lab: scenario %s cannot be made for %v", s.Name, f)
 	}
-	l := &Lab{Scenario: s, Family: f, machines: make(map[string]*machine), files: make(map[string]string)}
+	if p.Later && s.fault == nil {
+		return nil, fmt.Errorf("lab: scenario %s cannot start later: it is broken, or well, from the beginning", s.Name)
+	}
+	l := &Lab{
+		Scenario: s, Family: f, Params: p,
+		machines: make(map[string]*machine), servers: make(map[door]server), files: make(map[string]string),
+	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	defer func() {
 		if err != nil {
@@ -61,8 +90,23 @@ func Open(ctx context.Context, s Scenario, f Family) (_ *Lab, err error) {
 		return nil, err
 	}
 	l.defaults()
-	s.make(l)
-	return l, l.err
+	if s.setup == nil {
+		l.service(Server)
+	} else {
+		s.setup(l)
+	}
+	if p.Later || l.err != nil {
+		return l, l.err
+	}
+	return l, l.Break()
+}
+
+// Break makes the fault. Open does unless Params.Later is set.
+func (l *Lab) Break() error {
+	if l.Scenario.fault != nil {
+		l.Scenario.fault(l)
+	}
+	return l.err
 }
 
 // build makes the hosts, then the links, then the routes.
@@ -116,8 +160,8 @@ func (l *Lab) connect(link Link) error {
 
 // defaults are the target and the files that most scenarios leave as they are.
 func (l *Lab) defaults() {
-	l.dst = l.at(Server, 8080)
-	l.file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
+	l.dst = l.at(Server, cmp.Or(l.Params.Port, DefaultPort))
+	l.hosts()
 	l.file("/etc/resolv.conf", "nameserver "+l.resolver().String()+"\n")
 	// The machine's own may ask services that are not in the namespace.
 	if _, err := os.Stat("/etc/nsswitch.conf"); err == nil {
@@ -154,7 +198,9 @@ func (l *Lab) Close() error {
 	l.cancel()
 	var errs []error
 	for _, c := range l.closers {
-		errs = append(errs, c.Close())
+		if err := c.Close(); !errors.Is(err, net.ErrClosed) { // stopped before
+			errs = append(errs, err)
+		}
 	}
 	l.serving.Wait()
 	for _, m := range l.machines {
@@ -226,6 +272,18 @@ func (l *Lab) configure(host string, f func(*rtnl.Changer) error) {
 // file puts content over the file of that path for the programs of the lab.
 func (l *Lab) file(path, content string) {
 	l.files[path] = l.write(filepath.Base(path), content)
+}
+
+// hosts writes /etc/hosts for the programs of the lab: the names of its hosts,
+// and more lines.
+func (l *Lab) hosts(more ...string) {
+	lines := []string{"127.0.0.1 localhost", "::1 localhost"}
+	for _, h := range l.Scenario.Topology.Hosts {
+		for _, a := range l.machines[h].addrs {
+			lines = append(lines, a.String()+" "+h)
+		}
+	}
+	l.file("/etc/hosts", strings.Join(append(lines, more...), "\n")+"\n")
 }
 
 // write makes a file that everybody may read and returns its path.

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 
 func open(t *testing.T, s lab.Scenario, f lab.Family) *lab.Lab {
 	t.Helper()
-	l, err := lab.Open(t.Context(), s, f)
+	l, err := lab.Open(t.Context(), s, f, lab.Params{})
 	if errors.Is(err, errors.ErrUnsupported) {
 		nettest.Unsupported(t, err.Error())
 	}
@@ -90,12 +90,12 @@ func TestOpenErrors(t *testing.T) {
 		nettest.LeakCheck(t)
 		dir := t.TempDir()
 		t.Setenv("TMPDIR", dir)
-		if _, err := lab.Open(t.Context(), find(t, "host-reverse-path-filter"), lab.V6); err == nil {
+		if _, err := lab.Open(t.Context(), find(t, "host-reverse-path-filter"), lab.V6, lab.Params{}); err == nil {
 			t.Error("a scenario was opened for a family it does not have")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if l, err := lab.Open(ctx, find(t, "ports-exhausted"), lab.V4); err == nil {
+		if l, err := lab.Open(ctx, find(t, "ports-exhausted"), lab.V4, lab.Params{}); err == nil {
 			l.Close()
 			t.Error("a lab was opened with a context that has ended")
 		}
@@ -175,7 +175,7 @@ func BenchmarkOpen(b *testing.B) {
 	nettest.NeedRoot(b)
 	s, _ := lab.Find("none")
 	for b.Loop() {
-		l, err := lab.Open(b.Context(), s, lab.V4)
+		l, err := lab.Open(b.Context(), s, lab.V4, lab.Params{})
 		if err != nil {
 			b.Fatal(err)
 		}

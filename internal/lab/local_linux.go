@@ -10,7 +10,6 @@ import (
 
 // locals are faults of the user's own host.
 func locals() []Scenario {
-	port := nft.If(nft.DPort(8080))
 	return []Scenario{
 		configured("no-route", "no-route", NetUnreach, func(l *Lab, c *rtnl.Changer) error {
 			return c.DelRoute(rtnl.RouteSpec{Dst: everywhere(l)})
@@ -20,36 +19,33 @@ func locals() []Scenario {
 		rejected("prohibit", rtnl.Prohibit, Denied),
 		configured("interface-down", "interface-down", NetUnreach, func(_ *Lab, c *rtnl.Changer) error {
 			return c.SetDown("eth0")
-		}),
+		}).leaving([]string{"family-unsupported", "interface-down", "no-route"}, []string{"family-unsupported", "interface-down", "no-route"}),
 		configured("gateway-unreachable", "gateway-unreachable", HostUnreach, func(l *Lab, c *rtnl.Changer) error {
 			gateway := pick(l, netip.MustParseAddr("10.77.1.9"), netip.MustParseAddr("fd77:1::9"))
 			return c.AddRoute(rtnl.RouteSpec{Dst: everywhere(l), Via: gateway})
 		}),
 		{
 			Name: "interface-no-carrier", Cause: "interface-down", Connect: HostUnreach,
-			make: func(l *Lab) {
-				l.service(Server)
+			fault: func(l *Lab) {
 				l.configure(R1, func(c *rtnl.Changer) error { return c.SetDown("eth0") })
 				l.configure(Client, func(c *rtnl.Changer) error { return c.WaitCarrier(l.ctx, "eth0", false) })
 			},
 		},
 		{
 			Name: "ports-exhausted", Connect: NoAddress,
-			make: func(l *Lab) {
-				l.service(Server)
+			fault: func(l *Lab) {
 				l.sysctl(Client, "net.ipv4.ip_local_port_range", "40000 40003")
 				for range 4 {
 					l.hold(Client, l.dst)
 				}
 			},
 		},
-		firewalled("local-firewall-drop", "local-firewall-drop", TimesOut, Client, nft.Output, port.Drop()),
-		firewalled("local-firewall-reject", "local-firewall-reject", Refused, Client, nft.Output, port.Reject()),
-		firewalled("local-firewall-reset", "local-firewall-reject", Refused, Client, nft.Output, port.Reset()),
+		firewalled("local-firewall-drop", "local-firewall-drop", TimesOut, Client, nft.Output, nft.Cond.Drop).leaving([]string{"nat-dead-backend", "path-firewall-drop", "local-firewall-drop"}, nil),
+		firewalled("local-firewall-reject", "local-firewall-reject", Refused, Client, nft.Output, nft.Cond.Reject),
+		firewalled("local-firewall-reset", "local-firewall-reject", Refused, Client, nft.Output, nft.Cond.Reset).leaving([]string{"local-firewall-reject", "nat-dead-backend", "path-firewall-reset"}, []string{"local-firewall-reject", "nat-dead-backend"}),
 		{
 			Name: "family-unsupported", Families: []Family{V6}, Connect: NetUnreach,
-			make: func(l *Lab) {
-				l.service(Server)
+			fault: func(l *Lab) {
 				l.configure(Client, func(c *rtnl.Changer) error {
 					return errors.Join(
 						c.DelRoute(rtnl.RouteSpec{Dst: everywhere(l)}),
@@ -59,8 +55,7 @@ func locals() []Scenario {
 		},
 		{
 			Name: "family-unsupported-disabled", Cause: "family-unsupported", Families: []Family{V6}, Connect: NoAddress,
-			make: func(l *Lab) {
-				l.service(Server)
+			fault: func(l *Lab) {
 				l.sysctl(Client, "net.ipv6.conf.all.disable_ipv6", "1")
 			},
 		},
@@ -71,8 +66,7 @@ func locals() []Scenario {
 func configured(name, cause string, connect Outcome, change func(*Lab, *rtnl.Changer) error) Scenario {
 	return Scenario{
 		Name: name, Cause: cause, Connect: connect,
-		make: func(l *Lab) {
-			l.service(Server)
+		fault: func(l *Lab) {
 			l.configure(Client, func(c *rtnl.Changer) error { return change(l, c) })
 		},
 	}
@@ -85,13 +79,12 @@ func rejected(name string, kind rtnl.RouteType, connect Outcome) Scenario {
 	})
 }
 
-// firewalled is a healthy server with rules on the way.
-func firewalled(name, cause string, connect Outcome, host string, hook nft.Hook, rules ...nft.Rule) Scenario {
+// firewalled is a healthy server with a rule on the way for the target's port.
+func firewalled(name, cause string, connect Outcome, host string, hook nft.Hook, does func(nft.Cond) nft.Rule) Scenario {
 	return Scenario{
 		Name: name, Cause: cause, Connect: connect,
-		make: func(l *Lab) {
-			l.service(Server)
-			l.rules(host, hook, rules...)
+		fault: func(l *Lab) {
+			l.rules(host, hook, does(nft.If(nft.DPort(l.dst.Port()))))
 		},
 	}
 }

@@ -25,59 +25,64 @@ func names() []Scenario {
 		answered("dns-query-refused", zone{rcode: dns.RcodeRefused}, dns.RcodeRefused),
 		answered("dns-cname-broken", zone{cname: map[string]string{app + ".": "gone.example."}}, dns.RcodeNameError),
 		unanswered("dns-timeout", os.ErrDeadlineExceeded, func(l *Lab) { l.resolve(zone{silent: true}) }),
-		unanswered("dns-unreachable", syscall.ECONNREFUSED, func(*Lab) {}),
-		unanswered("dns-no-server", syscall.ECONNREFUSED, func(l *Lab) { l.file("/etc/resolv.conf", "") }),
+		unanswered("dns-unreachable", syscall.ECONNREFUSED, (*Lab).unresolve),
+		unanswered("dns-no-server", syscall.ECONNREFUSED, func(l *Lab) {
+			l.unresolve()
+			l.file("/etc/resolv.conf", "")
+		}),
 		{
 			Name: "dns-search-suffix", Connect: Refused,
+			Ideal: leaves(and(refusalsFromSomewhere, "dns-search-suffix"), and(refusals, "dns-search-suffix")),
 			prove: proveAnswers(map[string]int{app + ".": dns.RcodeNameError, app + ".corp.example.": dns.RcodeSuccess}),
-			make: func(l *Lab) {
-				l.service(Server)
-				l.dst = l.neighbour(8080)
+			setup: func(l *Lab) {
+				l.named()
+				l.dst = l.neighbour()
+			},
+			fault: func(l *Lab) {
 				l.resolve(zone{addrs: map[string][]string{"*.corp.example.": {l.dst.Addr().String()}}})
 				l.file("/etc/resolv.conf", "search corp.example\nnameserver "+l.resolver().String()+"\n")
-				l.target = app + ":8080"
 			},
 		},
 		{
 			Name: "hosts-file-override", Connect: Refused,
+			Ideal: leaves(and(refusalsFromSomewhere, "hosts-file-override"), and(refusals, "hosts-file-override")),
 			prove: proveAnswers(map[string]int{app + ".": dns.RcodeSuccess}),
-			make: func(l *Lab) {
-				l.service(Server)
-				l.dualStack()
-				l.dst = l.neighbour(8080)
-				l.file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"+l.dst.Addr().String()+" "+app+"\n")
+			setup: func(l *Lab) {
+				l.named()
+				l.dst = l.neighbour()
 			},
+			fault: func(l *Lab) { l.hosts(l.dst.Addr().String() + " " + app) },
 		},
 		{
 			Name: "name-points-to-self", Connect: Refused,
+			Ideal: leaves([]string{"name-points-to-self", "no-listener"}, []string{"name-points-to-self", "no-listener"}),
 			prove: proveAnswers(map[string]int{app + ".": dns.RcodeSuccess}),
-			make: func(l *Lab) {
-				l.service(Server)
-				l.dst = loopback(l, 8080)
-				l.name(l.dst.Addr())
+			setup: func(l *Lab) {
+				l.named()
+				l.dst = loopback(l, l.dst.Port())
 			},
+			fault: func(l *Lab) { l.name(l.dst.Addr()) },
 		},
 		{
 			Name: "some-addresses-fail", Connect: Refused, prove: proveServerWorks,
-			make: func(l *Lab) {
-				l.service(Server)
-				l.dst = l.neighbour(8080)
-				l.name(l.dst.Addr(), l.Addr(Server))
+			setup: func(l *Lab) {
+				l.named()
+				l.dst = l.neighbour()
 			},
+			fault: func(l *Lab) { l.name(l.dst.Addr(), l.Addr(Server)) },
 		},
 		{
 			Name: "some-addresses-fail-dead", Cause: "some-addresses-fail", Connect: HostUnreach, prove: proveServerWorks,
-			make: func(l *Lab) {
-				l.service(Server)
+			setup: func(l *Lab) {
+				l.named()
 				l.dst = l.nobody()
-				l.name(l.dst.Addr(), l.Addr(Server))
 			},
+			fault: func(l *Lab) { l.name(l.dst.Addr(), l.Addr(Server)) },
 		},
 		{
 			Name: "address-family-broken", Connect: TimesOut, prove: proveOtherFamilyWorks,
-			make: func(l *Lab) {
-				l.service(Server)
-				l.dualStack()
+			setup: func(l *Lab) { l.named() },
+			fault: func(l *Lab) {
 				l.rules(R1, nft.Forward, nft.If(pick(l, nft.V4(), nft.V6())).Drop())
 			},
 		},
@@ -89,11 +94,8 @@ func answered(name string, z zone, rcode int) Scenario {
 	return Scenario{
 		Name:  name,
 		prove: proveAnswers(map[string]int{app + ".": rcode}),
-		make: func(l *Lab) {
-			l.service(Server)
-			l.resolve(z)
-			l.target = app + ":8080"
-		},
+		setup: func(l *Lab) { l.named() },
+		fault: func(l *Lab) { l.resolve(z) },
 	}
 }
 
@@ -107,11 +109,8 @@ func unanswered(name string, want error, fault func(*Lab)) Scenario {
 			}
 			return nil
 		},
-		make: func(l *Lab) {
-			l.service(Server)
-			l.target = app + ":8080"
-			fault(l)
-		},
+		setup: func(l *Lab) { l.named() },
+		fault: fault,
 	}
 }
 
@@ -128,15 +127,22 @@ func (l *Lab) name(addrs ...netip.Addr) {
 // dualStack makes app lead to the server's addresses of both families.
 func (l *Lab) dualStack() { l.name(l.machines[Server].addrs...) }
 
-// neighbour is a port at r2's address on the server's link, where nothing
-// listens.
-func (l *Lab) neighbour(port uint16) netip.AddrPort {
-	return pick(l, netip.AddrPortFrom(netip.MustParseAddr("10.77.3.1"), port), netip.AddrPortFrom(netip.MustParseAddr("fd77:3::1"), port))
+// named is a healthy server that the user knows by name.
+func (l *Lab) named() {
+	l.service(Server)
+	l.dualStack()
 }
 
-// nobody is an address on the server's link that nobody has.
+// neighbour is the target's port at router2's address on the server's link,
+// where nothing listens.
+func (l *Lab) neighbour() netip.AddrPort {
+	return netip.AddrPortFrom(pick(l, netip.MustParseAddr("10.77.3.1"), netip.MustParseAddr("fd77:3::1")), l.dst.Port())
+}
+
+// nobody is the target's port at an address on the server's link that nobody
+// has.
 func (l *Lab) nobody() netip.AddrPort {
-	return pick(l, netip.MustParseAddrPort("10.77.3.9:8080"), netip.MustParseAddrPort("[fd77:3::9]:8080"))
+	return netip.AddrPortFrom(pick(l, netip.MustParseAddr("10.77.3.9"), netip.MustParseAddr("fd77:3::9")), l.dst.Port())
 }
 
 // proveAnswers checks the response code for each name.
@@ -157,12 +163,12 @@ func proveAnswers(want map[string]int) func(context.Context, *Lab) error {
 
 // proveServerWorks checks that the server itself can be reached.
 func proveServerWorks(ctx context.Context, l *Lab) error {
-	return l.expect(ctx, l.at(Server, 8080), Opens, Talks)
+	return l.expect(ctx, l.at(Server, l.dst.Port()), Opens, Talks)
 }
 
 // proveOtherFamilyWorks checks that the server can be reached over the other
 // family.
 func proveOtherFamilyWorks(ctx context.Context, l *Lab) error {
 	other := l.machines[Server].addr(V4 + V6 - l.Family)
-	return l.expect(ctx, netip.AddrPortFrom(other, 8080), Opens, Talks)
+	return l.expect(ctx, netip.AddrPortFrom(other, l.dst.Port()), Opens, Talks)
 }

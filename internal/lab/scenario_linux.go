@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"fmt"
-	"slices"
 )
 
 // Family is an address family.
@@ -24,6 +23,10 @@ type Scenario struct {
 	Name string
 	// Cause is the ID in the catalogue of causes.
 	Cause string
+	// Also are the causes that a combined scenario has beside Cause.
+	Also []string
+	// Stage is that of the list the scenario stands in; "healthy" has no fault.
+	Stage string
 	// Topology is what the fault is made in.
 	Topology Topology
 	// Families are those for which the fault can be made.
@@ -36,8 +39,13 @@ type Scenario struct {
 	// After is what follows the handshake, if Connect is Opens.
 	After Ending
 
-	// make starts services and makes the fault. Errors stick to the lab.
-	make func(*Lab)
+	// Ideal are the causes that the best possible verdict leaves.
+	Ideal Ideal
+
+	// setup is the healthy state: services, names, the target. fault breaks it;
+	// nil where nothing is broken, or where setup makes what was never well.
+	// Errors stick to the lab.
+	setup, fault func(*Lab)
 	// prove checks what a plain connect cannot show, if not nil.
 	prove func(context.Context, *Lab) error
 }
@@ -78,9 +86,24 @@ func (s Scenario) Expected(f Family) Outcome {
 	return s.Connect
 }
 
+// Truth are the causes that the scenario makes.
+func (s Scenario) Truth() []string { return append([]string{s.Cause}, s.Also...) }
+
 // Scenarios lists all scenarios, by stage.
 func Scenarios() []Scenario {
-	all := slices.Concat(healthy(), names(), locals(), paths(), hosts(), listeners(), sessions())
+	var all []Scenario
+	for _, stage := range []struct {
+		name string
+		list []Scenario
+	}{
+		{"healthy", healthy()}, {"name", names()}, {"local", locals()}, {"path", paths()},
+		{"host", hosts()}, {"listener", listeners()}, {"session", sessions()},
+	} {
+		for i := range stage.list {
+			stage.list[i].Stage = stage.name
+		}
+		all = append(all, stage.list...)
+	}
 	for i := range all {
 		s := &all[i]
 		if s.Cause == "" {

@@ -59,21 +59,40 @@ func control(c syscall.RawConn, options ...option) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// serve accepts connections on a host's port and handles each. A connection is
-// closed when its handler returns or the lab ends.
-func (l *Lab) serve(host string, port uint16, handle func(net.Conn), options ...option) {
-	l.accept(l.listen(host, netip.AddrPortFrom(netip.Addr{}, port), options...), handle)
+// door is a port of a host.
+type door struct {
+	host string
+	port uint16
 }
 
-func (l *Lab) accept(ln *net.TCPListener, handle func(net.Conn)) {
+// server accepts connections at a door.
+type server struct {
+	ln   *net.TCPListener
+	done chan struct{} // closed when nothing listens any more
+}
+
+// serve accepts connections on a host's port, at all of its addresses, and
+// handles each. What served there before is stopped. A connection is closed
+// when its handler returns or the lab ends.
+func (l *Lab) serve(host string, port uint16, handle func(net.Conn), options ...option) {
+	l.serveAt(host, netip.AddrPortFrom(netip.Addr{}, port), handle, options...)
+}
+
+// serveAt is serve at one address, an invalid one standing for all.
+func (l *Lab) serveAt(host string, at netip.AddrPort, handle func(net.Conn), options ...option) {
+	l.stop(host, at.Port())
+	ln := l.listen(host, at, options...)
 	if ln == nil {
 		return
 	}
+	s := server{ln, make(chan struct{})}
+	l.servers[door{host, at.Port()}] = s
 	l.serving.Go(func() {
+		defer close(s.done)
 		for {
 			c, err := ln.Accept()
 			if err != nil {
-				return // closed with the lab
+				return // stopped, or closed with the lab
 			}
 			l.serving.Go(func() {
 				defer context.AfterFunc(l.ctx, func() { c.Close() })()
@@ -82,6 +101,17 @@ func (l *Lab) accept(ln *net.TCPListener, handle func(net.Conn)) {
 			})
 		}
 	})
+}
+
+// stop ends what serves a port of a host, if anything does. When it returns
+// nothing listens there.
+func (l *Lab) stop(host string, port uint16) {
+	d := door{host, port}
+	if s, ok := l.servers[d]; ok {
+		s.ln.Close()
+		<-s.done
+		delete(l.servers, d)
+	}
 }
 
 // hold connects from a host and keeps the connection until the lab ends.
@@ -174,10 +204,10 @@ func web(status int) func(net.Conn) {
 	}
 }
 
-// service is a healthy server: SSH on 22, HTTP on 8080.
+// service is a healthy server: SSH on 22, HTTP on the target's port.
 func (l *Lab) service(host string) {
 	l.serve(host, 22, ssh)
-	l.serve(host, 8080, web(http.StatusOK))
+	l.serve(host, l.dst.Port(), web(http.StatusOK))
 }
 
 // bothFamilies lets an IPv6 socket take IPv4 too; ipv6(7).

@@ -15,49 +15,45 @@ import (
 // sessions are faults that begin after the handshake.
 func sessions() []Scenario {
 	return []Scenario{
-		handled("reset-on-accept", Reset, resetting),
-		handled("closed-on-accept", Closed, closing),
-		handled("application-silent", Silent, silent),
-		handled("reset-mid-stream", Talks, cutting),
+		handled("reset-on-accept", Reset, resetting).leaving([]string{"reset-on-accept", "path-firewall-reset", "syn-proxy-dead-backend"}, nil),
+		handled("closed-on-accept", Closed, closing).leaving([]string{"closed-on-accept", "syn-proxy-dead-backend"}, nil),
+		handled("application-silent", Silent, silent).leaving(quietServer, quietServer),
+		handled("reset-mid-stream", Talks, cutting).leaving([]string{"path-firewall-reset", "reset-mid-stream"}, nil),
 		{
 			Name: "never-accepted", Connect: Opens, After: Silent,
-			make: func(l *Lab) {
-				l.serve(Server, 22, ssh)
-				l.listen(Server, l.dst)
-			},
+			Ideal: leaves(quietServer, quietServer),
+			fault: func(l *Lab) { l.ignore(Server) },
 		},
 		{
 			Name: "never-accepted-local", Cause: "never-accepted", Connect: Opens, After: Silent,
-			make: func(l *Lab) {
-				l.dst = l.at(Client, 8080)
-				l.listen(Client, l.dst)
-			},
+			setup: func(l *Lab) { l.local() },
+			fault: func(l *Lab) { l.ignore(Client) },
 		},
 		{
 			Name: "receiver-stalled", Connect: Opens, After: Stalled,
-			make: func(l *Lab) {
-				l.serve(Server, 22, ssh)
-				l.serve(Server, 8080, func(net.Conn) { <-l.ctx.Done() }, receiveBuffer(4096))
+			fault: func(l *Lab) {
+				l.serve(Server, l.dst.Port(), func(net.Conn) { <-l.ctx.Done() }, receiveBuffer(4096))
 			},
 		},
 		{
 			Name: "tls-failed-expired", Cause: "tls-failed", Connect: Opens, prove: proveTLS("expired"),
-			make: func(l *Lab) { l.https(l.trust(), app, time.Now().AddDate(0, 0, -3)) },
+			setup: func(l *Lab) { l.https(l.trust(), app, time.Now().AddDate(0, 0, -3)) },
 		},
 		{
 			Name: "tls-failed-name", Cause: "tls-failed", Connect: Opens, prove: proveTLS("name"),
-			make: func(l *Lab) { l.https(l.trust(), "other.example", time.Now().AddDate(0, 1, 0)) },
+			setup: func(l *Lab) { l.https(l.trust(), "other.example", time.Now().AddDate(0, 1, 0)) },
 		},
 		{
 			Name: "tls-failed-issuer", Cause: "tls-failed", Connect: Opens, prove: proveTLS("issuer"),
-			make: func(l *Lab) {
+			setup: func(l *Lab) {
 				l.trust()
 				l.https(l.authority("Unknown CA"), app, time.Now().AddDate(0, 1, 0))
 			},
 		},
 		{
 			Name: "wrong-protocol-http-on-tls-port", Cause: "wrong-protocol", Connect: Opens, After: Talks, prove: proveTLS("other"),
-			make: func(l *Lab) {
+			Ideal: leaves([]string{"application-silent", "tls-failed", "wrong-protocol"}, []string{"application-silent", "tls-failed", "wrong-protocol"}),
+			setup: func(l *Lab) {
 				l.serve(Server, 443, web(http.StatusOK))
 				l.dst = l.at(Server, 443)
 				l.dualStack()
@@ -66,24 +62,25 @@ func sessions() []Scenario {
 		},
 		{
 			Name: "wrong-protocol-tls-on-http-port", Cause: "wrong-protocol", Connect: Opens, prove: proveTLS("name"),
-			make: func(l *Lab) {
-				l.serveTLS(8080, l.trust(), "other.example", time.Now().AddDate(0, 1, 0))
+			setup: func(l *Lab) {
+				l.serveTLS(l.dst.Port(), l.trust(), "other.example", time.Now().AddDate(0, 1, 0))
 				l.target = "http://" + l.dst.String() + "/"
 			},
 		},
 		{
 			Name: "wrong-protocol-ssh-on-postgres-port", Cause: "wrong-protocol", Connect: Opens, After: Talks,
-			make: func(l *Lab) {
+			setup: func(l *Lab) {
 				l.serve(Server, 5432, ssh)
 				l.dst = l.at(Server, 5432)
 			},
 		},
 		{
 			Name: "http-gateway-error", Connect: Opens, After: Talks,
-			make: func(l *Lab) {
-				l.serve(Server, 8080, web(http.StatusBadGateway))
+			setup: func(l *Lab) {
+				l.service(Server)
 				l.target = "http://" + l.dst.String() + "/"
 			},
+			fault: func(l *Lab) { l.serve(Server, l.dst.Port(), web(http.StatusBadGateway)) },
 		},
 	}
 }
@@ -92,11 +89,14 @@ func sessions() []Scenario {
 func handled(name string, after Ending, handle func(net.Conn)) Scenario {
 	return Scenario{
 		Name: name, Connect: Opens, After: after,
-		make: func(l *Lab) {
-			l.serve(Server, 22, ssh)
-			l.serve(Server, 8080, handle)
-		},
+		fault: func(l *Lab) { l.serve(Server, l.dst.Port(), handle) },
 	}
+}
+
+// ignore listens at the target and never accepts.
+func (l *Lab) ignore(host string) {
+	l.stop(host, l.dst.Port())
+	l.listen(host, l.dst)
 }
 
 // https is a server with a certificate, and the URL as target.

@@ -9,37 +9,41 @@ import (
 
 // hosts are faults of the host that should answer.
 func hosts() []Scenario {
-	port := nft.If(nft.DPort(8080))
 	return []Scenario{
 		{
 			Name: "host-down", Connect: HostUnreach,
-			make: func(l *Lab) {
+			Ideal: leaves([]string{"host-down", "path-blackhole"}, []string{"host-down", "path-blackhole"}),
+			setup: func(l *Lab) {
 				l.service(Server)
 				l.dst = l.nobody()
 			},
 		},
 		{
 			Name: "host-down-own-link", Cause: "host-down", Topology: OwnLink(), Connect: HostUnreach,
-			make: func(l *Lab) {
+			Ideal: leaves([]string{"host-down", "neighbour-unreachable"}, []string{"host-down", "neighbour-unreachable"}),
+			setup: func(l *Lab) {
 				l.service(Server)
-				l.dst = pick(l, netip.MustParseAddrPort("10.77.1.9:8080"), netip.MustParseAddrPort("[fd77:1::9]:8080"))
+				l.dst = netip.AddrPortFrom(pick(l, netip.MustParseAddr("10.77.1.9"), netip.MustParseAddr("fd77:1::9")), l.dst.Port())
 			},
 		},
 		{
 			Name: "host-down-silent", Cause: "host-down", Connect: TimesOut,
-			make: func(l *Lab) {
+			Ideal: leaves(silence, silence),
+			setup: func(l *Lab) {
 				l.service(Server)
 				l.dst = l.nobody()
+			},
+			fault: func(l *Lab) {
 				l.rules(R2, nft.Output,
 					nft.If(nft.ICMP(icmpUnreachable)).Drop(), nft.If(nft.ICMP(icmpExceeded)).Drop(),
 					nft.If(nft.ICMPv6(icmp6Unreachable)).Drop(), nft.If(nft.ICMPv6(icmp6Exceeded)).Drop())
 			},
 		},
-		firewalled("host-firewall-drop", "host-firewall-drop", TimesOut, Server, nft.Input, port.Drop()),
+		firewalled("host-firewall-drop", "host-firewall-drop", TimesOut, Server, nft.Input, nft.Cond.Drop).leaving(silentPortUnseen, silentPort),
 		{
 			Name: "host-firewall-drop-all", Cause: "host-firewall-drop", Connect: TimesOut,
-			make: func(l *Lab) {
-				l.service(Server)
+			Ideal: leaves(silence, silence),
+			fault: func(l *Lab) {
 				// Without neighbour discovery the host would not be there at all.
 				l.chain(Server, nft.Chain{Hook: nft.Input, DropRest: true, Rules: []nft.Rule{
 					nft.If(nft.ICMPv6(neighbourSolicitation)).Accept(),
@@ -47,29 +51,32 @@ func hosts() []Scenario {
 				}})
 			},
 		},
-		firewalled("host-firewall-reset", "host-firewall-reset", Refused, Server, nft.Input, port.Reset()),
-		firewalled("host-firewall-reject", "host-firewall-reject", Refused, Server, nft.Input, port.Reject()),
+		firewalled("host-firewall-reset", "host-firewall-reset", Refused, Server, nft.Input, nft.Cond.Reset).leaving(refusalsFromSomewhere, refusals),
+		firewalled("host-firewall-reject", "host-firewall-reject", Refused, Server, nft.Input, nft.Cond.Reject),
 		{
 			Name: "host-no-return-route", Connect: TimesOut,
-			make: func(l *Lab) {
-				l.service(Server)
+			Ideal: leaves(silence, silence),
+			fault: func(l *Lab) {
 				l.configure(Server, func(c *rtnl.Changer) error { return c.DelRoute(rtnl.RouteSpec{Dst: everywhere(l)}) })
 			},
 		},
 		{
 			// There is no such filter for IPv6.
 			Name: "host-reverse-path-filter", Families: []Family{V4}, Connect: TimesOut,
+			Ideal:    leaves(silence, silence),
 			Topology: twoLinksToServer(),
-			make: func(l *Lab) {
-				l.service(Server)
+			fault: func(l *Lab) {
 				l.sysctl(Server, "net.ipv4.conf.eth0.rp_filter", "1")
 			},
 		},
 		{
 			Name: "host-address-missing", Connect: TimesOut,
-			make: func(l *Lab) {
+			Ideal: leaves(silence, silence),
+			setup: func(l *Lab) {
 				l.service(Server)
 				l.dst = l.nobody()
+			},
+			fault: func(l *Lab) {
 				l.configure(R2, func(c *rtnl.Changer) error {
 					return c.AddRoute(rtnl.RouteSpec{Dst: only(l.dst.Addr()), Via: l.Addr(Server)})
 				})
@@ -77,49 +84,44 @@ func hosts() []Scenario {
 		},
 		{
 			Name: "tcp-signature-required", Connect: TimesOut,
-			make: func(l *Lab) {
-				l.serve(Server, 22, ssh)
-				l.accept(l.listen(Server, l.dst, signature(l.Addr(Client))), silent)
-			},
+			Ideal: leaves(silentPortUnseen, silentPort),
+			fault: func(l *Lab) { l.serveAt(Server, l.dst, silent, signature(l.Addr(Client))) },
 		},
 		{
 			// RFC 5082: 255 can only come from the own link.
 			Name: "ttl-security-own-link", Cause: "ttl-security", Topology: OwnLink(), Connect: TimesOut,
-			make: func(l *Lab) {
-				l.serve(Server, 22, ssh)
-				l.accept(l.listen(Server, l.dst, minTTL(l.Family, 255)), silent)
-			},
+			Ideal: leaves([]string{"duplicate-address", "ttl-security"}, nil),
+			fault: func(l *Lab) { l.serve(Server, l.dst.Port(), silent, minTTL(l.Family, 255)) },
 		},
 		{
 			// Two routers away, a SYN sent with 255 arrives with 253.
 			Name: "ttl-security", Connect: TimesOut,
-			make: func(l *Lab) {
-				l.serve(Server, 22, ssh)
-				l.accept(l.listen(Server, l.dst, minTTL(l.Family, 253)), silent)
-			},
+			fault: func(l *Lab) { l.serve(Server, l.dst.Port(), silent, minTTL(l.Family, 253)) },
 		},
 		{
 			Name: "nat-dead-backend-port", Cause: "nat-dead-backend", Connect: Refused,
-			make: func(l *Lab) {
-				l.serve(Server, 22, ssh)
-				l.rules(R2, nft.NAT, port.DNAT(l.at(Server, 8081)))
-			},
+			Ideal: leaves(refusalsFromSomewhere, refusals),
+			fault: func(l *Lab) { l.translate(R2, l.at(Server, deadPort)) },
 		},
 		{
 			Name: "nat-dead-backend-nearer", Cause: "nat-dead-backend", Connect: Refused,
-			make: func(l *Lab) {
-				l.serve(Server, 22, ssh)
-				l.rules(R1, nft.NAT, port.DNAT(l.at(R2, 8081)))
-			},
+			Ideal: leaves([]string{"nat-dead-backend", "path-firewall-reset"}, []string{"nat-dead-backend", "path-firewall-reset"}),
+			fault: func(l *Lab) { l.translate(R1, l.at(R2, deadPort)) },
 		},
 		{
 			Name: "nat-dead-backend-host", Cause: "nat-dead-backend", Connect: HostUnreach,
-			make: func(l *Lab) {
-				l.serve(Server, 22, ssh)
-				l.rules(R2, nft.NAT, port.DNAT(l.nobody()))
-			},
+			Ideal: leaves(silentPortUnseen, silentPort),
+			fault: func(l *Lab) { l.translate(R2, l.nobody()) },
 		},
 	}
+}
+
+// deadPort is one at which nothing listens.
+const deadPort = 8081
+
+// translate makes a router lead the target's port elsewhere.
+func (l *Lab) translate(router string, to netip.AddrPort) {
+	l.rules(router, nft.NAT, nft.If(nft.DPort(l.dst.Port())).DNAT(to))
 }
 
 // Types of neighbour discovery, RFC 4861.

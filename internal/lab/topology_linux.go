@@ -7,8 +7,8 @@ import (
 // The hosts.
 const (
 	Client = "client"
-	R1     = "r1"
-	R2     = "r2"
+	R1     = "router1"
+	R2     = "router2"
 	Server = "server"
 )
 

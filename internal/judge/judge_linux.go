@@ -1,0 +1,169 @@
+// Package judge holds the diagnosis against the lab: it builds a scenario, runs
+// the program where the user would sit, and compares what it says with the
+// truth, which only the lab knows.
+//
+// It runs the program as a user does and reads its JSON, so it judges all of it,
+// the command line included. It imports lab and netns, and nothing of the
+// collectors or the diagnosis.
+package judge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+
+	"github.com/tcpwhy/tcpwhy/internal/lab"
+)
+
+// Vantage is where the evidence comes from.
+type Vantage string
+
+// The vantages.
+const (
+	Ordinary Vantage = "ordinary" // a user without privilege, at the client
+	Root     Vantage = "root"     // a user with CAP_NET_RAW, at the client
+)
+
+// Case is one diagnosis to judge.
+type Case struct {
+	Scenario lab.Scenario
+	Family   lab.Family
+	Vantage  Vantage
+	Params   lab.Params
+}
+
+func (c Case) String() string {
+	return fmt.Sprintf("%s/%v/%s", c.Scenario.Name, c.Family, c.Vantage)
+}
+
+// Cases are all cases of the scenarios, ordered by scenario.
+func Cases(scenarios []lab.Scenario) []Case {
+	var all []Case
+	for _, s := range scenarios {
+		for _, f := range s.Families {
+			for _, v := range []Vantage{Ordinary, Root} {
+				all = append(all, Case{Scenario: s, Family: f, Vantage: v})
+			}
+		}
+	}
+	return all
+}
+
+// Ideal are the causes that the best verdict leaves.
+func (c Case) Ideal() []string {
+	ideal := c.Scenario.Ideal.Ordinary
+	if c.Vantage == Root {
+		ideal = c.Scenario.Ideal.Root
+	}
+	if ideal == nil {
+		ideal = []string{c.Scenario.Cause}
+	}
+	return ideal
+}
+
+// Result is a case and what the program said.
+type Result struct {
+	Scenario string   `json:"scenario"`
+	Stage    string   `json:"stage"`
+	Truth    []string `json:"truth"` // one cause, or those of combined scenarios
+	Family   int      `json:"family"`
+	Vantage  Vantage  `json:"vantage"`
+
+	Outcome   string   `json:"outcome,omitempty"`
+	Certainty string   `json:"certainty,omitempty"`
+	Verdict   string   `json:"verdict,omitempty"` // the first candidate
+	Left      []string `json:"left,omitempty"`    // candidates, refinements left out
+	Finding   string   `json:"finding,omitempty"`
+	ElapsedMS float64  `json:"elapsed_ms,omitempty"`
+
+	// Sound: the truth is among the candidates, and a verdict that is certain is
+	// the truth. Sharp: no candidate is left that the ideal does not leave.
+	Sound bool `json:"sound"`
+	Sharp bool `json:"sharp"`
+	// Extra are the candidates beyond the ideal.
+	Extra []string `json:"extra,omitempty"`
+	// Unsupported says what the kernel lacks to make the scenario, "" if nothing.
+	Unsupported string `json:"unsupported,omitempty"`
+	// Error says why there was nothing to judge: the lab or the program failed.
+	Error string `json:"error,omitempty"`
+}
+
+// Try builds the case, proves that its fault is there, runs the program and
+// judges what it says. Arguments of the program come before the target.
+func Try(ctx context.Context, c Case, program string, args ...string) (r Result) {
+	r = Result{Scenario: c.Scenario.Name, Stage: c.Scenario.Stage, Truth: c.Scenario.Truth(), Family: int(c.Family), Vantage: c.Vantage}
+	l, err := lab.Open(ctx, c.Scenario, c.Family, c.Params)
+	if err == nil {
+		defer func() {
+			if err := l.Close(); err != nil && r.Error == "" {
+				r.Error = err.Error()
+			}
+		}()
+		err = l.Verify(ctx)
+	}
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		r.Unsupported = err.Error()
+		return r
+	case err != nil:
+		r.Error = err.Error()
+		return r
+	}
+	out, err := l.Command(c.Scenario.From, c.Vantage == Ordinary, program, slices.Concat([]string{"-o", "json"}, args, []string{l.Target()})...).Output()
+	if len(out) == 0 {
+		r.Error = fmt.Sprintf("the program gave no answer: %v%s", err, stderr(err))
+		return r
+	}
+	if err := r.read(out); err != nil {
+		r.Error = "the program's answer: " + err.Error()
+		return r
+	}
+	r.judge(c.Ideal())
+	return r
+}
+
+func stderr(err error) string {
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		return fmt.Sprintf(": %.400s", exit.Stderr)
+	}
+	return ""
+}
+
+// read takes from the program's JSON what is judged.
+func (r *Result) read(out []byte) error {
+	var a struct {
+		Outcome   string
+		ElapsedMS float64 `json:"elapsed_ms"`
+		Verdict   struct {
+			Certainty, Cause, Finding string
+			Candidates                []struct{ Cause, Refines string }
+		}
+	}
+	if err := json.Unmarshal(out, &a); err != nil {
+		return err
+	}
+	v := a.Verdict
+	r.Outcome, r.Certainty, r.Verdict, r.Finding, r.ElapsedMS = a.Outcome, v.Certainty, v.Cause, v.Finding, a.ElapsedMS
+	for _, c := range v.Candidates {
+		if c.Refines == "" {
+			r.Left = append(r.Left, c.Cause)
+		}
+		r.Sound = r.Sound || slices.Contains(r.Truth, c.Cause)
+	}
+	return nil
+}
+
+func (r *Result) judge(ideal []string) {
+	if r.Certainty == "certain" && !slices.Contains(r.Truth, r.Verdict) {
+		r.Sound = false
+	}
+	for _, c := range r.Left {
+		if !slices.Contains(ideal, c) {
+			r.Extra = append(r.Extra, c)
+		}
+	}
+	r.Sharp = len(r.Extra) == 0
+}
