@@ -22,6 +22,7 @@ const (
 	CheckTTL255    CheckID = "ttl-255"
 	CheckECN       CheckID = "ecn"
 	CheckSources   CheckID = "source-ports"
+	CheckOwners    CheckID = "owners"
 )
 
 // Check is something that can be looked at: by the program (Packets sent, at
@@ -63,6 +64,8 @@ var checks = []Check{
 		Keys: []evidence.Key{evidence.ProbeTTL255}},
 	{ID: CheckECN, What: "send a SYN without ECN", Auto: true, Raw: true, Packets: 2, Silent: true, Where: "client",
 		Keys: []evidence.Key{evidence.ProbeECN}},
+	{ID: CheckOwners, What: "ask the link who has the address", Auto: true, Raw: true, Packets: 1, Where: "client",
+		Keys: []evidence.Key{evidence.NeighOwners}},
 	{ID: CheckSources, What: "connect from other source ports, twice from each", Auto: true, Packets: 6, Mixed: true, Where: "client",
 		Keys: []evidence.Key{evidence.ProbeSources, evidence.ConnectRepeat, evidence.ProbeLoss}},
 

@@ -19,6 +19,7 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/diagnose"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 	"github.com/tcpwhy/tcpwhy/internal/flow"
+	"github.com/tcpwhy/tcpwhy/internal/rawsock"
 )
 
 // budget is the most packets that control probes may send to an address,
@@ -89,6 +90,8 @@ func (v *investigation) check(ctx context.Context, c diagnose.Check) {
 		v.ttl255(ctx)
 	case diagnose.CheckSources:
 		v.sources(ctx)
+	case diagnose.CheckOwners:
+		v.owners(ctx)
 	case diagnose.CheckACK:
 		v.raw(ctx, v.a.Addr.Port(), evidence.ControlACK, (*control.Prober).ACK, control.Options{})
 		v.raw(ctx, v.closed(), evidence.ControlACK, (*control.Prober).ACK, control.Options{})
@@ -237,6 +240,23 @@ func (v *investigation) echo(ctx context.Context) {
 		return
 	}
 	v.add(c)
+}
+
+// owners asks the link who has the address; the capture sees who answers.
+func (v *investigation) owners(ctx context.Context) {
+	r := v.a.Route
+	if r == nil || r.Gateway.IsValid() || v.capture == nil {
+		return
+	}
+	src := r.Source
+	if v.env.Source.IsValid() {
+		src = v.env.Source
+	}
+	if err := rawsock.Ask(r.Interface, src, v.a.Addr.Addr()); err != nil {
+		v.miss("owners of the address on the link", err, "", evidence.NeighOwners)
+		return
+	}
+	pause(ctx, max(20*time.Millisecond, 10*v.rtt()))
 }
 
 // ttl255 connects with TTL 255, which RFC 5082 (GTSM) asks of a neighbour.

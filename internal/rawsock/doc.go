@@ -1,9 +1,9 @@
 // Package rawsock sends packets made by hand: a raw IP socket for segments
 // that carry their own IP header (raw(7)), and what belongs to it: the source
-// address the kernel would choose, and a source port that no other program
-// gets meanwhile.
+// address the kernel would choose, a source port that no other program gets
+// meanwhile, and the question who on the link has an address.
 //
-// It imports no other package of ours.
+// It imports wire.
 package rawsock
 
 import "fmt"

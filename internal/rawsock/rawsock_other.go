@@ -28,6 +28,9 @@ func (*Conn) Close() error { return nil }
 // Source fails with errors.ErrUnsupported.
 func Source(netip.AddrPort, string) (netip.Addr, error) { return netip.Addr{}, errNotSupported }
 
+// Ask fails with errors.ErrUnsupported.
+func Ask(string, netip.Addr, netip.Addr) error { return errNotSupported }
+
 // Reserve fails with errors.ErrUnsupported.
 func Reserve(netip.Addr, uint16, string) (*Port, error) { return nil, errNotSupported }
 

@@ -85,3 +85,29 @@ func (n *ND) Decode(m *ICMP) error {
 	}
 	return nil
 }
+
+// AppendARPRequest appends the question who has the target, for a socket that
+// adds the Ethernet header. Both addresses must be IPv4.
+func AppendARPRequest(b []byte, mac MAC, sender, target netip.Addr) []byte {
+	b = append(b, 0, 1, 8, 0, 6, 4, 0, 1) // Ethernet, IPv4, their lengths, request
+	b = append(append(b, mac[:]...), sender.AsSlice()...)
+	return append(append(b, 0, 0, 0, 0, 0, 0), target.AsSlice()...)
+}
+
+// AppendSolicitation appends a neighbour solicitation for the target with its
+// IPv6 header, to the target's solicited-node address (RFC 4291 section 2.7.1).
+// Both addresses must be IPv6.
+func AppendSolicitation(b []byte, mac MAC, sender, target netip.Addr) []byte {
+	const length = 32 // header, target, one option
+	to := target.As16()
+	copy(to[:], []byte{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff})
+	dst := netip.AddrFrom16(to)
+	b = append(b, 0x60, 0, 0, 0, 0, length, ProtoICMPv6, 255)
+	b = append(append(b, sender.AsSlice()...), dst.AsSlice()...)
+	start := len(b)
+	b = append(b, TypeSolicitation6, 0, 0, 0, 0, 0, 0, 0)
+	b = append(append(b, target.AsSlice()...), 1, 1) // source link-layer address, 8 bytes
+	b = append(b, mac[:]...)
+	putChecksum(b[start+2:], sum(b[start:], pseudo(sender, dst, ProtoICMPv6, length)))
+	return b
+}
