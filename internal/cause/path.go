@@ -19,19 +19,24 @@ func pathCauses() []Cause {
 				with(rejected(fromRouter, is(ICMPPort, ICMPOther)), remote()),
 				with(rejected(fromRouter, is(ICMPHost)), remote(), P{ICMPDelay: is(DelayNone)}),
 				with(rejected(fromRouter, is(ICMPNet)), remote(), P{PathRule: is(RuleReject)}),
+				// A bridge with a firewall, such as a hypervisor's, rejects in the
+				// host's name.
+				with(rejected(is(FromTarget), is(ICMPPort, ICMPProhibited, ICMPHost, ICMPNet, ICMPOther)), remote(), P{ICMPDelay: is(DelayNone),
+					PathRule: is(RuleReject), HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone)}),
 			),
 			// Where no other port of the host is reached, routes are the likelier reason.
-			Weights: []Weight{{ICMPCode, ICMPNet, 0.2}}},
+			Weights: []Weight{{ICMPCode, ICMPNet, 0.2}, {ICMPFrom, FromTarget, 0.05}}},
 		{ID: "path-firewall-reset", Stage: StagePath, Title: "a firewall on the way answers with RST", Prior: 2,
 			// A rule behind the last router's TTL check answers at the host's own
-			// distance, and one that resets closed ports too looks like the host;
-			// only an answer of another kind from the host (as-host) tells.
+			// distance, and one that resets closed ports too looks like the host. An
+			// answer of another kind from the host (as-host) leaves a bridge in
+			// front of it, such as a hypervisor's, which is no hop.
 			Ways: ways(
-				with(reset(), remote(), P{AnswerFrom: is(DistanceNearer, DistanceRouter, DistanceSame), AnswerVia: is(ViaNetwork),
+				with(reset(), remote(), P{AnswerFrom: is(DistanceNearer, DistanceRouter, DistanceSame, DistanceHost), AnswerVia: is(ViaNetwork),
 					HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone), PathRule: is(RuleReset)}),
 				with(opens(), remote(), P{SessionEnd: is(EndRST, EndRSTAfter), SessionTTL: is(DistanceNearer), SessionReply: is(ReplyNothing, ReplyCut, NotAsked)}),
 			),
-			Weights: []Weight{{AnswerFrom, DistanceNearer, 10}, {Connect, ConnOpen, 0.2}}},
+			Weights: []Weight{{AnswerFrom, DistanceNearer, 10}, {AnswerFrom, DistanceHost, 0.05}, {Connect, ConnOpen, 0.2}}},
 		{ID: "path-firewall-drop", Stage: StagePath, Title: "a firewall on the way drops the SYN", Prior: 14,
 			Ways: ways(with(silent(), remote(), P{
 				PathEnd: is(PathShort, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole),

@@ -151,21 +151,19 @@ func (d *Differential) because(l *left) []evidence.ID {
 		}
 		return ids
 	}
-	all := cause.All()
-	struck := make([]bool, len(all))
-	against := func(f evidence.Fact, i int) bool {
-		c := &all[i]
-		if c.Scope() != d.scope || c.ID == l.cause.ID {
-			return false
+	// The ways of the other causes that the chosen facts leave.
+	others := make([]cause.Cause, 0, len(cause.All()))
+	for _, c := range cause.All() {
+		if c.Scope() == d.scope && c.ID != l.cause.ID {
+			c.Prior /= float64(len(c.Ways)) // of one way
+			others = append(others, c)
 		}
-		open, _ := c.Open([]evidence.Fact{f})
-		return open == nil
 	}
 	chosen := make([]bool, len(d.facts))
 	choose := func(n int) {
 		chosen[n] = true
-		for i := range all {
-			struck[i] = struck[i] || against(d.facts[n], i)
+		for i := range others {
+			others[i].Ways, _ = others[i].Open(d.facts[n : n+1])
 		}
 	}
 	if n := slices.IndexFunc(d.facts, func(f evidence.Fact) bool { return f.Key == evidence.Connect }); n >= 0 {
@@ -173,19 +171,18 @@ func (d *Differential) because(l *left) []evidence.ID {
 	}
 	const (
 		most   = 6
-		little = 4.0 // prior mass that a fact must strike to be worth a line
+		little = 3.0 // prior mass that a fact must strike to be worth a line
 	)
 	for range most {
 		best, top := -1, little
-		for n, f := range d.facts {
+		for n := range d.facts {
 			if chosen[n] {
 				continue
 			}
 			mass := 0.0
-			for i := range all {
-				if !struck[i] && against(f, i) {
-					mass += all[i].Prior
-				}
+			for i := range others {
+				open, _ := others[i].Open(d.facts[n : n+1])
+				mass += others[i].Prior * float64(len(others[i].Ways)-len(open))
 			}
 			if mass > top {
 				best, top = n, mass

@@ -38,10 +38,13 @@ func and(set []string, more ...string) []string {
 // The look-alikes. A resolver of ties, such as a hop that is nearer than the
 // host, is missing where a scenario leaves all of a set.
 var (
-	// refusals: a RST from as far away as the host.
-	refusals = strings.Fields("no-listener listens-on-loopback listens-elsewhere host-firewall-reset nat-dead-backend")
+	// refusals: a RST from as far away as the host. A bridge in front of it, such
+	// as a hypervisor's, is no hop and can reset in its name.
+	refusals = strings.Fields("no-listener listens-on-loopback listens-elsewhere host-firewall-reset nat-dead-backend path-firewall-reset")
 	// refusalsFromSomewhere: a RST, and nothing to compare its distance with.
-	refusalsFromSomewhere = and(refusals, "path-firewall-reset")
+	refusalsFromSomewhere = refusals
+	// rejections: an ICMP error from the host's address, by it or in its name.
+	rejections = strings.Fields("host-firewall-reject path-firewall-reject")
 	// silentPort: the host answers other packets, SYNs to the port vanish at it
 	// or at the router before it.
 	silentPort = strings.Fields("host-firewall-drop path-firewall-drop return-path-lost host-packet-filter nat-dead-backend tcp-signature-required")
