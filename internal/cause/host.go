@@ -9,7 +9,7 @@ func hostCauses() []Cause {
 			HostSYN: is(Yes), HostSYNACK: is(No), HostDrop: is(drop), PathRule: is(RuleNone)})
 	}
 	nat := P{NATHere: is(Yes, No)}
-	here := P{NATHere: is(Yes), SynLeft: is(Yes, No)}
+	here := P{NATHere: is(Yes), SynLeft: is(Yes, No), HostSYN: is(No)}
 	return []Cause{
 		{ID: "host-down", Stage: StageHost, Title: "nobody has the address", Prior: 16,
 			Ways: ways(
@@ -25,7 +25,7 @@ func hostCauses() []Cause {
 			Weights: []Weight{{ProbeACK, ProbeRST, 0.1}}},
 		{ID: "host-firewall-reset", Stage: StageHost, Title: "the host's rules answer with RST", Prior: 3,
 			Ways: ways(with(reset(), P{AnswerFrom: is(DistanceHost, DistanceSame),
-				HostSYN: is(Yes), HostSYNACK: is(No), HostRule: is(RuleReset), HostDrop: is(DropNetfilter), HostSockets: is(SocketsServe)}))},
+				HostSYN: is(Yes), HostSYNACK: is(No), HostReset: is(Yes), HostRule: is(RuleReset), HostDrop: is(DropNetfilter), HostSockets: is(SocketsServe)}))},
 		{ID: "host-firewall-reject", Stage: StageHost, Title: "the host's rules reject with ICMP", Prior: 5,
 			Ways: ways(with(rejected(is(FromTarget, FromHereTarget), is(ICMPPort, ICMPProhibited, ICMPHost, ICMPNet, ICMPOther)), P{
 				ICMPDelay: is(DelayNone), // quoted anyhow: our own NAT may rewrite it
@@ -43,9 +43,12 @@ func hostCauses() []Cause {
 			Ways: ways(
 				// The backend or its firewall resets: at its own distance, never at
 				// that of a router that just answered as a router.
-				with(reset(), nat, remote(), P{AnswerFrom: is(DistanceFarther, DistanceNearer, DistanceSame, DistanceHost), HostSockets: is(SocketsNone, SocketsServe), HostDrop: is(DropNone)}),
+				with(reset(), nat, remote(), P{AnswerFrom: is(DistanceFarther, DistanceNearer, DistanceSame, DistanceHost), HostSockets: is(SocketsNone, SocketsServe), HostDrop: is(DropNone), HostSYN: is(No), HostReset: is(No)}),
+				// It is the host that translates, or the backend that was watched.
+				with(reset(), nat, remote(), P{AnswerFrom: is(DistanceFarther, DistanceNearer, DistanceSame, DistanceHost), HostSockets: is(SocketsNone, SocketsServe), HostDrop: is(DropNone), HostSYN: is(Yes), HostReset: is(Yes)}),
 				// One of several backends is dead.
-				with(reset(), nat, remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), HostDrop: is(DropNone)}),
+				with(reset(), nat, remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), HostDrop: is(DropNone), HostSYN: is(No), HostReset: is(No)}),
+				with(reset(), nat, remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), HostDrop: is(DropNone), HostSYN: is(Yes), HostReset: is(Yes)}),
 				// Here, a forwarding rule counts only where a socket (a published
 				// port's proxy) is there to be bypassed: without one nothing listens.
 				with(reset(), nat, P{TargetHere: is(Yes), HostSockets: is(SocketsServe), HostDrop: is(DropNone)}),

@@ -9,7 +9,7 @@ func listenerCauses() []Cause {
 	// The host's own TCP answers RST because no socket takes the SYN.
 	closed := func(sockets Value, more P) []P {
 		return ways(with(reset(), P{AnswerFrom: is(DistanceHost, DistanceSame), HostSockets: is(sockets),
-			HostRule: is(RuleNone), HostDrop: is(DropNoSocket, DropNone), HostSYN: is(Yes), HostSYNACK: is(No)}, more))
+			HostRule: is(RuleNone), HostDrop: is(DropNoSocket, DropNone), HostSYN: is(Yes), HostSYNACK: is(No), HostReset: is(Yes)}, more))
 	}
 	const nothing verdict.CauseID = "no-listener"
 	because := func(id verdict.CauseID, title string, prior float64, service Value) Cause {
@@ -34,7 +34,11 @@ func listenerCauses() []Cause {
 		because("bind-not-permitted", "the service could not bind: permission denied", 1, ServiceBindPerm),
 		because("bind-address-missing", "the service could not bind: address not on the host", 1, ServiceBindAddr),
 		{ID: "accept-queue-full", Stage: StageListener, Title: "the application does not accept fast enough: its accept queue is full", Prior: 3,
-			Ways:    full(P{HostQueue: is(Full)}),
+			Ways: append(full(P{HostQueue: is(Full)}),
+				// It filled between SYN-ACK and ACK: the kernel ignores the ACK and what
+				// follows, and sends its SYN-ACK again.
+				with(opens(), P{SessionReply: is(ReplyNothing, NotAsked), SessionAcked: is(No), HostSYN: is(Yes), HostSYNACK: is(Yes), HostACK: is(Yes),
+					HostQueue: is(Full), HostSockets: is(SocketsServe), HostRule: is(RuleNone), HostDrop: is(DropQueue, DropNone)})),
 			Weights: []Weight{{ProbeACK, ProbeRST, 8}, {ProbeACK, ProbeSilent, 0.3}}},
 		{ID: "syn-queue-full", Stage: StageListener, Title: "the table of half-open connections is full", Prior: 0.4,
 			Ways:    full(P{HostQueue: is(Free), HostSYNQueue: is(Full)}),

@@ -27,7 +27,7 @@ func localCauses() []Cause {
 		{ID: "interface-down", Stage: StageLocal, Title: "the interface is down or has no carrier", Prior: 3,
 			Ways: ways(
 				with(inCall(ConnNetUnreach, ConnHostUnreach, ConnNoAddress), remote(), P{LinkState: is(LinkDown), RouteLookup: is(RouteNone)}),
-				with(remote(), P{LinkState: is(LinkDown), RouteLookup: is(RouteOK), HostAnswers: is(No), NeighState: is(NeighFailed),
+				with(remote(), P{LinkState: is(LinkDown), RouteLookup: is(RouteOK), HostAnswers: is(No), NeighState: is(NeighFailed), HostSYN: is(No),
 					Connect: is(ConnTimeout, ConnHostUnreach, ConnNetUnreach), Answer: is(AnswerNone, AnswerICMP), ICMPFrom: is(FromHere), PathEnd: is(PathNoHop, PathOnLink)}),
 			)},
 		{ID: "ports-exhausted", Stage: StageLocal, Title: "no ephemeral port is free for this destination", Prior: 2,

@@ -33,15 +33,20 @@ func pathCauses() []Cause {
 			// front of it, such as a hypervisor's, which is no hop.
 			Ways: ways(
 				with(reset(), remote(), P{AnswerFrom: is(DistanceNearer, DistanceRouter, DistanceSame, DistanceHost), AnswerVia: is(ViaNetwork),
-					HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone), PathRule: is(RuleReset)}),
-				with(opens(), remote(), P{SessionEnd: is(EndRST, EndRSTAfter), SessionTTL: is(DistanceNearer), SessionReply: is(ReplyNothing, ReplyCut, NotAsked)}),
+					HostSYN: is(Yes, No), HostReset: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone), PathRule: is(RuleReset)}),
+				with(opens(), remote(), P{SessionEnd: is(EndRST, EndRSTAfter), SessionTTL: is(DistanceNearer), HostReset: is(No), SessionReply: is(ReplyNothing, ReplyCut, NotAsked)}),
 			),
 			Weights: []Weight{{AnswerFrom, DistanceNearer, 10}, {AnswerFrom, DistanceHost, 0.05}, {Connect, ConnOpen, 0.2}}},
 		{ID: "path-firewall-drop", Stage: StagePath, Title: "a firewall on the way drops the SYN", Prior: 14,
-			Ways: ways(with(silent(), remote(), P{
-				PathEnd: is(PathShort, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole),
-				HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone), PathRule: is(RuleDrop)})),
-			Weights: []Weight{{PathEnd, PathLastHop, 0.5}, {PathEnd, PathOnLink, 0.2}, {ProbeACK, ProbeRST, 0.1}}},
+			Ways: ways(
+				with(silent(), remote(), P{
+					PathEnd: is(PathShort, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole),
+					HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone), PathRule: is(RuleDrop)}),
+				// It lets SYNs pass and drops what follows.
+				with(opens(), remote(), P{SessionReply: is(ReplyNothing, NotAsked), SessionAcked: is(No),
+					HostSYN: is(Yes), HostSYNACK: is(Yes), HostACK: is(No), HostRule: is(RuleNone), PathRule: is(RuleDrop)}),
+			),
+			Weights: []Weight{{PathEnd, PathLastHop, 0.5}, {PathEnd, PathOnLink, 0.2}, {ProbeACK, ProbeRST, 0.1}, {Connect, ConnOpen, 0.1}}},
 		{ID: "path-blackhole", Stage: StagePath, Title: "everything vanishes behind a hop", Prior: 6,
 			Ways: ways(with(silent(), remote(), P{HostAnswers: is(No), PathEnd: is(PathUnknown, PathNoHop, PathBlackhole), HostSYN: is(No), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent), PathRule: is(RuleNone), HostUp: is(Yes)}),
 				// The router's own next hop is dead: to us it looks as if it were the host.
@@ -51,12 +56,12 @@ func pathCauses() []Cause {
 			Ways: ways(
 				with(leaves(), remote(), P{Connect: is(ConnHostUnreach, ConnNetUnreach, ConnTimeout), Answer: is(AnswerICMP), ICMPCode: is(ICMPExceeded), ICMPFrom: fromRouter, PathEnd: is(PathLoop), HostAnswers: is(No)}),
 				// The ICMP that ends the full-TTL SYN may be lost or rate-limited.
-				with(silent(), remote(), P{PathEnd: is(PathLoop), HostAnswers: is(No)}),
+				with(silent(), remote(), P{PathEnd: is(PathLoop), HostAnswers: is(No), HostSYN: is(No)}),
 			)},
 		{ID: "ttl-too-small", Stage: StagePath, Title: "the target is farther away than the TTL reaches", Prior: 0.3,
 			Ways: ways(
 				// Without the router's ICMP: only SYNs with a larger TTL are answered.
-				with(silent(), remote(), P{PathEnd: is(PathFar), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeTTL255: is(ProbeAnswered)}),
+				with(silent(), remote(), P{PathEnd: is(PathFar), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeTTL255: is(ProbeAnswered), HostSYN: is(No)}),
 				with(leaves(), remote(), P{Connect: is(ConnHostUnreach, ConnNetUnreach, ConnTimeout), Answer: is(AnswerICMP), ICMPCode: is(ICMPExceeded), ICMPFrom: fromRouter,
 					PathEnd: is(PathFar, PathUnknown, PathLastHop, PathShort, PathBlackhole, PathNoHop), ProbeTTL255: is(ProbeAnswered), ConnectRepeat: is(RepeatSteady, RepeatMixed)}))},
 		{ID: "return-path-lost", Stage: StagePath, Title: "the SYN-ACK leaves the host and never arrives here", Prior: 3,
@@ -67,7 +72,7 @@ func pathCauses() []Cause {
 		{ID: "packet-loss", Stage: StagePath, Title: "packets are lost at random", Prior: 2,
 			Ways: ways(
 				with(opens(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), ProbeECN: is(NotAsked, ECNPasses), SessionReply: is(ReplyExpected, ReplyNothing, ReplyCut, NotAsked), ProbeSources: is(SourcesSame, SourcesDiffer, NotAsked)}),
-				with(silent(), anyProbe(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), ConnectInTime: is(Yes, No, WhenNever), PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
+				with(silent(), anyProbe(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), HostSYNACK: is(No), ProbeSources: is(SourcesSame, SourcesDiffer), ConnectInTime: is(Yes, No, WhenNever), PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
 				with(reset(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer)}),
 			),
 			// A few tries from two ports may differ by chance, too.
@@ -75,7 +80,7 @@ func pathCauses() []Cause {
 		{ID: "bad-ecmp-path", Stage: StagePath, Title: "one of several parallel paths is broken: the outcome follows the source port", Prior: 1,
 			Ways: ways(
 				with(opens(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesDiffer), ProbeLoss: is(LossNone, LossSome)}),
-				with(silent(), anyProbe(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), ProbeLoss: is(LossSome), ConnectInTime: is(Yes, No, WhenNever),
+				with(silent(), anyProbe(), remote(), P{ConnectRepeat: is(RepeatMixed), HostSYNACK: is(No), ProbeSources: is(SourcesSame, SourcesDiffer), ProbeLoss: is(LossSome), ConnectInTime: is(Yes, No, WhenNever),
 					PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
 			),
 			// Balanced by packet, or with loss besides, a port does not always fare alike.
@@ -86,7 +91,7 @@ func pathCauses() []Cause {
 				with(opens(), remote(), P{SessionEnd: is(EndNone, EndFIN, EndFINAfter), AnswerFrom: is(DistanceNearer, DistanceRouter, DistanceSame), SessionReply: is(ReplyNothing), SessionAcked: is(No)}),
 			)},
 		{ID: "answers-for-everything", Stage: StagePath, Title: "a middlebox accepts every port", Prior: 0.5,
-			Ways: ways(with(opens(), P{EveryPort: is(Yes), SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}))},
+			Ways: ways(with(opens(), P{EveryPort: is(Yes), HostSYN: is(No), SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}))},
 		{ID: "ecn-blocked", Stage: StagePath, Title: "SYNs that ask for ECN vanish, others pass", Prior: 0.5,
 			Ways: ways(
 				with(silent(), remote(), beyondRouters(), P{ProbeECN: is(ECNBlocked), HostAnswers: is(Yes, ResetsOnly), ProbeLoss: is(LossSome, LossAll), ConnectRepeat: is(RepeatSteady, RepeatMixed)}),
@@ -96,8 +101,8 @@ func pathCauses() []Cause {
 			)},
 		{ID: "duplicate-address", Stage: StagePath, Title: "two hosts own the address", Prior: 0.3,
 			Ways: ways(
-				with(leaves(), remote(), P{RouteTo: is(NextHopTarget), NeighOwners: is(OwnersSeveral)}),
-				with(leaves(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossNone), ProbeSources: is(SourcesSame, SourcesDiffer), Connect: is(ConnOpen, ConnRefused)}),
+				with(leaves(), remote(), P{RouteTo: is(NextHopTarget), NeighOwners: is(OwnersSeveral), ConnectInTime: is(Yes, WhenNever), HostSYN: is(No)}),
+				with(leaves(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossNone), ProbeSources: is(SourcesSame, SourcesDiffer), Connect: is(ConnOpen, ConnRefused), ConnectInTime: is(Yes), HostSYN: is(No)}),
 			)},
 	}
 }

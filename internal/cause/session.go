@@ -15,7 +15,7 @@ func sessionCauses() []Cause {
 	gone := with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter, EndRSTAfter), HostAccepted: is(Yes)})
 	return []Cause{
 		{ID: "reset-on-accept", Stage: StageSession, Title: "the connection is accepted and reset at once", Prior: 5,
-			Ways: session(P{SessionEnd: is(EndRST), SessionReply: is(ReplyNothing, NotAsked)})},
+			Ways: session(P{HostReset: is(Yes), SessionEnd: is(EndRST), SessionReply: is(ReplyNothing, NotAsked)})},
 		{ID: "closed-on-accept", Stage: StageSession, Title: "the connection is accepted and closed without a byte", Prior: 5,
 			Ways: session(P{SessionEnd: is(EndFIN), SessionReply: is(ReplyNothing, NotAsked)})},
 		{ID: "never-accepted", Stage: StageSession, Title: "the kernel completed the handshake, the application never took the connection", Prior: 2, Ways: mute(No),
@@ -43,7 +43,7 @@ func sessionCauses() []Cause {
 		{ID: "idle-dropped", Stage: StageSession, Title: "an idle connection is silently forgotten on the way", Prior: 1,
 			Ways: session(P{SessionIdle: is(IdleDies)})},
 		{ID: "reset-mid-stream", Stage: StageSession, Title: "the connection is reset after data", Prior: 2,
-			Ways: session(P{SessionReply: is(ReplyCut), SessionEnd: is(EndRST, EndRSTAfter)})},
+			Ways: session(P{HostReset: is(Yes), SessionReply: is(ReplyCut), SessionEnd: is(EndRST, EndRSTAfter)})},
 		{ID: "timeout-too-short", Stage: StageSession, Title: "the answer comes after the caller's timeout", Prior: 2,
 			Ways: ways(
 				with(opens(), P{ConnectInTime: is(No), ProbeLoss: is(LossNone, LossSome)}),

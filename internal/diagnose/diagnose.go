@@ -171,7 +171,7 @@ func (d *Differential) because(l *left) []evidence.ID {
 	}
 	const (
 		most   = 6
-		little = 3.0 // prior mass that a fact must strike to be worth a line
+		little = 2.0 // prior mass that a fact must strike to be worth a line
 	)
 	for range most {
 		best, top := -1, little

@@ -70,6 +70,12 @@ func (v *view) finding(c *cause.Cause) string {
 	case "path-firewall-reset":
 		return fmt.Sprintf("a firewall on the way resets connections to port %d in the place of %v", port, addr)
 	case "path-firewall-drop":
+		switch {
+		case v.main.Connected:
+			return fmt.Sprintf("a firewall lets the SYN to port %d of %v pass and drops what follows", port, addr)
+		case v.a.Path == nil:
+			return fmt.Sprintf("a firewall drops SYNs to port %d before %v", port, addr)
+		}
 		return fmt.Sprintf("a firewall drops SYNs to port %d behind %s, before %v", port, last, addr)
 	case "routing-loop":
 		return fmt.Sprintf("packets to %v circle: %s", addr, loopText(v.a.Path))

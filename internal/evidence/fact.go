@@ -121,6 +121,8 @@ const (
 	HostDrop     Key = "host.drop-reason"
 	HostSYN      Key = "host.syn-arrives"
 	HostSYNACK   Key = "host.syn-ack-leaves"
+	HostACK      Key = "host.ack-arrives"
+	HostReset    Key = "host.rst-leaves"
 	TargetHere   Key = "host.is-here"
 	HostUp       Key = "host.up"
 )

@@ -72,4 +72,6 @@ var keys = []KeyInfo{
 	{HostDrop, ScopeAddress, "what reason does the host's kernel give", oneOf(DropNone, DropNetfilter, DropNoSocket, DropMD5, DropRPFilter, DropNoRoute, DropPacketFilter, DropMinTTL, DropQueue, DropNotLocal)},
 	{HostSYN, ScopeAddress, "does the SYN arrive at the host", oneOf(Yes, No)},
 	{HostSYNACK, ScopeAddress, "does a SYN-ACK leave the host", oneOf(Yes, No)},
+	{HostACK, ScopeAddress, "does the ACK of the SYN-ACK arrive at the host", oneOf(Yes, No)},
+	{HostReset, ScopeAddress, "does the RST leave the host", oneOf(Yes, No)},
 }
