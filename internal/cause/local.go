@@ -15,6 +15,10 @@ func localCauses() []Cause {
 			with(base, P{Connect: is(ConnHostUnreach), ConnectWhen: is(WhenAnswered), Answer: is(AnswerICMP),
 				ICMPFrom: is(FromHere), ICMPCode: is(ICMPHost), AnswerVia: is(ViaLoopback)}),
 			with(base, P{Connect: is(ConnTimeout), ConnectWhen: is(WhenNever), Answer: is(AnswerNone)}),
+			// The entry in the table is wrong, so the SYN goes to nobody, or to a
+			// host that is not meant.
+			with(silent(), remote(), P{RouteTo: is(next), NeighState: is(NeighWrong), HostAnswers: is(No), HostSYN: is(No), PathEnd: is(PathNoHop, PathOnLink),
+				ProbeTTL255: is(ProbeSilent, ProbeAnswered), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent)}),
 		)
 	}
 	return []Cause{
@@ -27,7 +31,7 @@ func localCauses() []Cause {
 		{ID: "interface-down", Stage: StageLocal, Title: "the interface is down or has no carrier", Prior: 3,
 			Ways: ways(
 				with(inCall(ConnNetUnreach, ConnHostUnreach, ConnNoAddress), remote(), P{LinkState: is(LinkDown), RouteLookup: is(RouteNone)}),
-				with(remote(), P{LinkState: is(LinkDown), RouteLookup: is(RouteOK), HostAnswers: is(No), NeighState: is(NeighFailed), HostSYN: is(No),
+				with(remote(), P{LinkState: is(LinkDown), RouteLookup: is(RouteOK), HostAnswers: is(No), NeighState: is(NeighFailed), HostSYN: is(No), AnswerDropped: is(No),
 					Connect: is(ConnTimeout, ConnHostUnreach, ConnNetUnreach), Answer: is(AnswerNone, AnswerICMP), ICMPFrom: is(FromHere), PathEnd: is(PathNoHop, PathOnLink)}),
 			)},
 		{ID: "ports-exhausted", Stage: StageLocal, Title: "no ephemeral port is free for this destination", Prior: 2,
@@ -38,13 +42,16 @@ func localCauses() []Cause {
 			Ways: ways(with(inCall(ConnInUse, ConnNoAddress), P{SourceHere: is(Yes), SourcePort: is(Yes)}))},
 		{ID: "too-many-open-files", Stage: StageLocal, Title: "the limit of open descriptors is reached", Prior: 1,
 			Ways: ways(with(inCall(ConnNoFiles), P{FilesHere: is(Full)}))},
-		{ID: "local-firewall-drop", Stage: StageLocal, Title: "this host's own output rules drop the SYN", Prior: 3,
+		{ID: "local-firewall-drop", Stage: StageLocal, Title: "this host's own rules drop the SYN, or its answer", Prior: 3,
 			Ways: ways(
+				// Input rules drop what comes back.
+				with(silent(), remote(), P{AnswerDropped: is(Yes), HostSYN: is(Yes), HostSYNACK: is(Yes), HostAnswers: is(No, Yes, ResetsOnly),
+					PathEnd: is(PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole, PathShort)}),
 				with(silent(), P{SynLeft: is(No), PathEnd: is(PathNoHop, PathShort, PathOnLink), HostQueue: is(Free)}),
 				// A rule about the source port or a rate lets other SYNs out.
 				with(silent(), anyProbe(), P{SynLeft: is(No), HostQueue: is(Free), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeSources: is(SourcesSame, SourcesDiffer)}),
 			),
-			Weights: []Weight{{ConnectRepeat, RepeatMixed, 0.1}}},
+			Weights: []Weight{{ConnectRepeat, RepeatMixed, 0.1}, {SynLeft, Yes, 0.2}}},
 		{ID: "local-firewall-reject", Stage: StageLocal, Title: "this host's own output rules reject the SYN", Prior: 3,
 			Ways: ways(
 				with(rejected(is(FromHere, FromHereTarget), is(ICMPPort, ICMPHost, ICMPNet, ICMPProhibited, ICMPOther)),

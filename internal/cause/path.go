@@ -101,7 +101,7 @@ func pathCauses() []Cause {
 			)},
 		{ID: "duplicate-address", Stage: StagePath, Title: "two hosts own the address", Prior: 0.3,
 			Ways: ways(
-				with(leaves(), remote(), P{RouteTo: is(NextHopTarget), NeighOwners: is(OwnersSeveral), ConnectInTime: is(Yes, WhenNever), HostSYN: is(No)}),
+				with(leaves(), remote(), P{RouteTo: is(NextHopTarget), NeighOwners: is(OwnersSeveral), ConnectInTime: is(Yes, WhenNever), AnswerDropped: is(No), HostSYN: is(No)}),
 				with(leaves(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossNone), ProbeSources: is(SourcesSame, SourcesDiffer), Connect: is(ConnOpen, ConnRefused), ConnectInTime: is(Yes), HostSYN: is(No)}),
 			)},
 	}

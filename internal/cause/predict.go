@@ -41,7 +41,7 @@ func silent() P {
 		Connect: is(ConnTimeout), ConnectWhen: is(WhenNever), Answer: is(AnswerNone),
 		ProbeLoss: is(LossAll), ConnectRepeat: is(RepeatSteady), ConnectInTime: is(WhenNever),
 		ProbeSources: is(SourcesSame), ProbeECN: is(NotAsked, ECNPasses),
-		ProbeTTL255: is(ProbeSilent), NeighOwners: is(OwnersOne, NotAsked),
+		ProbeTTL255: is(ProbeSilent), NeighOwners: is(OwnersOne, NotAsked), AnswerDropped: is(No),
 	})
 }
 

@@ -12,7 +12,7 @@ func sessionCauses() []Cause {
 		return session(P{SessionReply: is(ReplyNothing, NotAsked), SessionAcked: is(Yes), HostAccepted: is(accepted)})
 	}
 	// It may also fail at our request, and end the connection without a word.
-	gone := with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter, EndRSTAfter), HostAccepted: is(Yes)})
+	gone := with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter), HostAccepted: is(Yes)})
 	return []Cause{
 		{ID: "reset-on-accept", Stage: StageSession, Title: "the connection is accepted and reset at once", Prior: 5,
 			Ways: session(P{HostReset: is(Yes), SessionEnd: is(EndRST), SessionReply: is(ReplyNothing, NotAsked)})},
@@ -43,7 +43,8 @@ func sessionCauses() []Cause {
 		{ID: "idle-dropped", Stage: StageSession, Title: "an idle connection is silently forgotten on the way", Prior: 1,
 			Ways: session(P{SessionIdle: is(IdleDies)})},
 		{ID: "reset-mid-stream", Stage: StageSession, Title: "the connection is reset after data", Prior: 2,
-			Ways: session(P{HostReset: is(Yes), SessionReply: is(ReplyCut), SessionEnd: is(EndRST, EndRSTAfter)})},
+			Ways: append(session(P{HostReset: is(Yes), SessionReply: is(ReplyCut), SessionEnd: is(EndRST, EndRSTAfter)}),
+				session(P{HostReset: is(Yes), SessionReply: is(ReplyNothing), SessionEnd: is(EndRSTAfter)})...)},
 		{ID: "timeout-too-short", Stage: StageSession, Title: "the answer comes after the caller's timeout", Prior: 2,
 			Ways: ways(
 				with(opens(), P{ConnectInTime: is(No), ProbeLoss: is(LossNone, LossSome)}),

@@ -58,6 +58,9 @@ func (v *view) finding(c *cause.Cause) string {
 	case "too-many-open-files":
 		return fmt.Sprintf("no socket could be made: the limit of open descriptors is reached (%s)", v.main.Errno)
 	case "local-firewall-drop":
+		if p := v.captured("SYN"); p != nil {
+			return fmt.Sprintf("the SYN-ACK arrives on %s, but rules of this host keep it from its TCP", p.Interface)
+		}
 		return "output rules of this host drop the SYN: it never leaves"
 	case "local-firewall-reject":
 		return "output rules of this host reject the SYN: the error is of its own making"

@@ -77,9 +77,21 @@ func (o *observer) answer(v *view) {
 	case evidence.AnswerNone:
 		if !v.inCall() {
 			o.add(evidence.Answer, v.kind, "connect", at, "nothing came back for the SYN")
+			o.dropped(v)
 		} else {
 			o.add(evidence.Answer, v.kind, "connect", at, "no SYN was sent, so nothing came back")
 		}
+	}
+}
+
+// dropped: packets are captured before the rules of this host see them.
+func (o *observer) dropped(v *view) {
+	c := v.a.Capture
+	switch p := v.captured("SYN"); {
+	case p != nil:
+		o.add(evidence.AnswerDropped, evidence.Yes, "packets", p.At, "%s arrived on %s, but this host's TCP never got it", p.Flags, p.Interface)
+	case c != nil && c.Received > 0 && c.Dropped == 0:
+		o.add(evidence.AnswerDropped, evidence.No, "packets", v.main.At, "no SYN-ACK arrived on any interface")
 	}
 }
 

@@ -99,10 +99,14 @@ func (o *observer) links(v *view, r *evidence.Route) {
 	if n == nil || v.here {
 		return
 	}
+	if said := v.announced(n.Addr); r.Neighbour != nil && r.Neighbour.MAC != "" && len(said) > 0 && !slices.Contains(said, r.Neighbour.MAC) {
+		o.add(evidence.NeighState, evidence.NeighWrong, "packets", r.At, "the neighbour table has %v at %s, but on the link %s says that it has it", n.Addr, r.Neighbour.MAC, said[0])
+		return
+	}
 	switch n.State {
 	case "FAILED", "INCOMPLETE":
 		o.add(evidence.NeighState, evidence.NeighFailed, "route", r.At, "the next hop %v answers no ARP or ND request (neighbour state %s)", n.Addr, n.State)
-	case "REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT", "NOARP":
+	case "REACHABLE", "STALE", "DELAY", "PROBE", "NOARP": // PERMANENT proves nothing: somebody wrote it
 		o.add(evidence.NeighState, evidence.NeighAnswers, "route", r.At, "the next hop %v is known at %s (neighbour state %s)", n.Addr, orWord(n.MAC, "its interface"), n.State)
 	}
 }

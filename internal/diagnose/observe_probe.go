@@ -124,13 +124,7 @@ func (o *observer) owners(v *view) {
 	if r := v.a.Route; r == nil || v.here || r.Gateway.IsValid() {
 		return
 	}
-	macs := map[string]bool{}
-	for i := range v.a.Packets {
-		p := &v.a.Packets[i]
-		if (p.Op == "is-at" || p.Op == "advertisement") && !p.Outgoing && p.About == v.addr() && p.MAC != "" {
-			macs[p.MAC] = true
-		}
-	}
+	macs := v.announced(v.addr())
 	switch {
 	case len(macs) > 1:
 		o.add(evidence.NeighOwners, evidence.OwnersSeveral, "packets", 0, "%d machines claim %v", len(macs), v.addr())

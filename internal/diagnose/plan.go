@@ -43,6 +43,9 @@ type Check struct {
 	Silent bool
 	// Mixed says that it is made only where SYNs to the port fared differently.
 	Mixed bool
+	// Late says that it is made only when no other check is left, for it may
+	// change what they would see: whoever answers it enters the neighbour table.
+	Late bool
 	// Ease makes a person's check come earlier or later; 0 is 1.
 	Ease float64
 	// Command for a person; placeholders as in package manual.
@@ -64,8 +67,8 @@ var checks = []Check{
 		Keys: []evidence.Key{evidence.ProbeTTL255}},
 	{ID: CheckECN, What: "send a SYN without ECN", Auto: true, Raw: true, Packets: 2, Silent: true, Where: "client",
 		Keys: []evidence.Key{evidence.ProbeECN}},
-	{ID: CheckOwners, What: "ask the link who has the address", Auto: true, Raw: true, Packets: 1, Where: "client",
-		Keys: []evidence.Key{evidence.NeighOwners}},
+	{ID: CheckOwners, What: "ask the link who has the address", Auto: true, Raw: true, Packets: 1, Late: true, Where: "client",
+		Keys: []evidence.Key{evidence.NeighOwners, evidence.NeighState}},
 	{ID: CheckSources, What: "connect from other source ports, twice from each", Auto: true, Packets: 6, Mixed: true, Where: "client",
 		Keys: []evidence.Key{evidence.ProbeSources, evidence.ConnectRepeat, evidence.ProbeLoss}},
 
@@ -146,7 +149,8 @@ const worth = 0.002
 // Plan returns the checks, best first, that can split what is left, out of
 // those the program can make itself and that done does not name. Raw checks
 // are left out without raw, those that cost packets beyond budget too; while
-// traces can still split, none that costs packets is planned.
+// traces can still split, none that costs packets is planned, and late ones only
+// when nothing else is.
 func (d *Differential) Plan(done []CheckID, raw bool, budget int) []Check {
 	if d.Settled() {
 		return nil
@@ -170,6 +174,9 @@ func (d *Differential) Plan(done []CheckID, raw bool, budget int) []Check {
 	slices.SortStableFunc(list, func(a, b scored) int {
 		return cmp.Or(cmp.Compare(b.gain, a.gain), cmp.Compare(a.c.ID, b.c.ID))
 	})
+	if slices.ContainsFunc(list, func(s scored) bool { return !s.c.Late }) {
+		list = slices.DeleteFunc(list, func(s scored) bool { return s.c.Late })
+	}
 	free := slices.ContainsFunc(list, func(s scored) bool { return s.c.Packets == 0 })
 	var plan []Check
 	for _, s := range list {

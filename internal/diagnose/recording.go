@@ -53,6 +53,8 @@ func (w *recorded) tooEarly() string {
 	switch {
 	case w.r.SYNCount == 0 && !w.r.Began && w.r.ClientBytes+w.r.ServerBytes == 0 && len(w.r.Resets) == 0:
 		return "the capture holds nothing of this connection's beginning or data"
+	case w.halfOpen():
+		return "the capture shows no ACK for the SYN-ACK, nor that the SYN was sent again: too little to judge"
 	case w.answer() == evidence.AnswerNone && !w.silentForLong():
 		return fmt.Sprintf("the capture ends %s after the SYN, too early to tell whether an answer came", ms(w.watched()))
 	}
@@ -73,6 +75,8 @@ func (w *recorded) silentForLong() bool { return w.watched() >= enough && w.r.SY
 // answer is the first that came back for the SYN.
 func (w *recorded) answer() evidence.Value {
 	switch {
+	case w.ignored():
+		return evidence.AnswerNone
 	case w.r.SYNACKCount > 0 || !w.r.Began:
 		return evidence.AnswerSYNACK
 	case w.refusal() != nil:
@@ -82,6 +86,21 @@ func (w *recorded) answer() evidence.Value {
 	}
 	return evidence.AnswerNone
 }
+
+// unanswered says that nothing of the client follows the SYN-ACK.
+func (w *recorded) unanswered() bool {
+	byClient := slices.ContainsFunc(w.r.Resets, func(x evidence.RecordedReset) bool { return !x.FromServer })
+	return w.r.Began && w.r.SYNACKCount > 0 && !w.r.ACK && !byClient
+}
+
+// ignored says that the client went on sending SYNs: the SYN-ACK did not get to
+// it, or not to its TCP.
+func (w *recorded) ignored() bool {
+	n := len(w.r.SYNs)
+	return w.unanswered() && n > 0 && w.r.SYNs[n-1] > w.r.SYNACK
+}
+
+func (w *recorded) halfOpen() bool { return w.unanswered() && !w.ignored() }
 
 // refusal is the RST that answers the SYN.
 func (w *recorded) refusal() *evidence.RecordedReset {
@@ -122,7 +141,15 @@ func (w *recorded) observe(o *observer) {
 	if w.answer() == evidence.AnswerSYNACK {
 		w.session(o)
 	}
-	w.otherSide(o)
+	switch {
+	case w.Compared:
+		w.otherSide(o)
+	case w.r.Place == "server":
+		w.atServer(o)
+	}
+	if w.answer() == evidence.AnswerNone && w.r.Place == "client" {
+		o.add(evidence.AnswerDropped, yesNo(w.ignored()), source, 0, "%s in the capture, and the client's TCP sent its SYN again", plural(w.r.SYNACKCount, "SYN-ACK is", "SYN-ACKs are"))
+	}
 }
 
 var placeText = map[string]string{

@@ -153,10 +153,23 @@ func gatewayStatus(b []byte) (string, bool) {
 	return status, status == "502" || status == "503" || status == "504"
 }
 
+// atServer: the only capture was made at the server.
+func (w *recorded) atServer(o *observer) {
+	const source = "capture"
+	if !w.r.Began {
+		return
+	}
+	o.add(evidence.HostSYN, evidence.Yes, source, 0, "the capture was made on the server, and the SYN is in it")
+	o.add(evidence.HostSYNACK, yesNo(w.r.SYNACKCount > 0), source, w.r.SYNACK, "the server sent %s", plural(w.r.SYNACKCount, "SYN-ACK", "SYN-ACKs"))
+	if w.refusal() != nil || w.ended() != nil {
+		o.add(evidence.HostReset, evidence.Yes, source, 0, "the RST left the server")
+	}
+}
+
 // otherSide: what the capture at the server's side adds.
 func (w *recorded) otherSide(o *observer) {
 	const source = "compare"
-	if !w.Compared || !w.r.Began {
+	if !w.r.Began {
 		return
 	}
 	s := w.Server

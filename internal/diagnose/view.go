@@ -186,6 +186,19 @@ func (v *view) capturedFrom(port uint16) *evidence.Packet {
 	return nil
 }
 
+// announced are the link-layer addresses that hosts on the link claim to have
+// the address at, without repeats.
+func (v *view) announced(addr netip.Addr) []string {
+	var macs []string
+	for i := range v.a.Packets {
+		p := &v.a.Packets[i]
+		if (p.Op == "is-at" || p.Op == "advertisement") && !p.Outgoing && p.About == addr && p.MAC != "" && !slices.Contains(macs, p.MAC) {
+			macs = append(macs, p.MAC)
+		}
+	}
+	return macs
+}
+
 func hasFlag(flags, want string) bool {
 	for len(flags) > 0 {
 		f := flags

@@ -82,6 +82,7 @@ const (
 	ConnectInTime Key = "connect.in-time"
 	Answer        Key = "answer.kind"
 	AnswerFrom    Key = "answer.distance"
+	AnswerDropped Key = "answer.dropped-here"
 	AnswerVia     Key = "answer.interface"
 	ICMPCode      Key = "icmp.code"
 	ICMPFrom      Key = "icmp.from"

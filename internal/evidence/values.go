@@ -80,6 +80,7 @@ const (
 	LinkDown     Value = "down"
 	NeighAnswers Value = "answers"
 	NeighFailed  Value = "failed"
+	NeighWrong   Value = "wrong" // somebody else has the link-layer address in the table, or nobody
 )
 
 // NeighOwners, PortsHere, FilesHere, TrackHere, HostQueue, HostSYNQueue.

@@ -60,8 +60,10 @@ func (r *Reader) ruleRejects(v6 bool) bool {
 func rejecting(r netlink.Rule) bool { return r.Table == 0 && r.Goto < 0 && !l3mdev(r) }
 
 // l3mdev recognises the rule that sends traffic of a VRF to its table: the
-// kernel adds it by itself, at 1000.
-func l3mdev(r netlink.Rule) bool { return r.Table == 0 && r.Priority == 1000 }
+// kernel adds it by itself, at 1000 and in its own name.
+func l3mdev(r netlink.Rule) bool {
+	return r.Table == 0 && r.Priority == 1000 && r.Protocol == unix.RTPROT_KERNEL
+}
 
 func ruleText(r netlink.Rule) string {
 	var b strings.Builder
