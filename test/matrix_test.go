@@ -54,17 +54,6 @@ type answer struct {
 	}
 }
 
-// candidates are the causes left, refinements left out.
-func (a *answer) candidates() []string {
-	var ids []string
-	for _, c := range a.Verdict.Candidates {
-		if c.Refines == "" {
-			ids = append(ids, c.Cause)
-		}
-	}
-	return ids
-}
-
 func parse(t *testing.T, out []byte) *answer {
 	t.Helper()
 	a, err := decode(out)
@@ -144,7 +133,7 @@ func show(t *testing.T, c judge.Case, program string) {
 		return
 	}
 	l := open(t, c.Scenario, c.Family)
-	args := []string{l.Target()}
+	args := append(slices.Clone(c.Scenario.Arguments(c.Family)), l.Target())
 	if mode == "v" {
 		args = append(args, "-v")
 	}

@@ -3,8 +3,8 @@
 // truth, which only the lab knows.
 //
 // It runs the program as a user does and reads its JSON, so it judges all of it,
-// the command line included. It imports lab and netns, and nothing of the
-// collectors or the diagnosis.
+// the command line included. It imports lab, afpacket and pcapfile, and nothing
+// of the collectors or the diagnosis.
 package judge
 
 import (
@@ -91,38 +91,64 @@ type Result struct {
 	Error string `json:"error,omitempty"`
 }
 
+// Result is the case with no verdict yet.
+func (c Case) Result() Result {
+	return Result{Scenario: c.Scenario.Name, Stage: c.Scenario.Stage, Truth: c.Scenario.Truth(), Family: int(c.Family), Vantage: c.Vantage}
+}
+
 // Try builds the case, proves that its fault is there, runs the program and
 // judges what it says. Arguments of the program come before the target.
-func Try(ctx context.Context, c Case, program string, args ...string) (r Result) {
-	r = Result{Scenario: c.Scenario.Name, Stage: c.Scenario.Stage, Truth: c.Scenario.Truth(), Family: int(c.Family), Vantage: c.Vantage}
-	l, err := lab.Open(ctx, c.Scenario, c.Family, c.Params)
-	if err == nil {
-		defer func() {
-			if err := l.Close(); err != nil && r.Error == "" {
-				r.Error = err.Error()
-			}
-		}()
-		err = l.Verify(ctx)
+func Try(ctx context.Context, c Case, program string, args ...string) Result {
+	l, err := Open(ctx, c)
+	if err != nil {
+		return c.failed(err)
 	}
-	switch {
-	case errors.Is(err, errors.ErrUnsupported):
-		r.Unsupported = err.Error()
-		return r
-	case err != nil:
+	r, _ := c.Ask(l, program, args...)
+	if err := l.Close(); err != nil && r.Error == "" {
 		r.Error = err.Error()
-		return r
 	}
-	out, err := l.Command(c.Scenario.From, c.Vantage == Ordinary, program, slices.Concat([]string{"-o", "json"}, args, []string{l.Target()})...).Output()
+	return r
+}
+
+// Open builds the case's lab and, unless the fault is to come later, proves that
+// it is there.
+func Open(ctx context.Context, c Case) (*lab.Lab, error) {
+	l, err := lab.Open(ctx, c.Scenario, c.Family, c.Params)
+	if err != nil || c.Params.Later {
+		return l, err
+	}
+	if err := l.Verify(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// failed is the result where there is no lab.
+func (c Case) failed(err error) Result {
+	r := c.Result()
+	if errors.Is(err, errors.ErrUnsupported) {
+		r.Unsupported = err.Error()
+	} else {
+		r.Error = err.Error()
+	}
+	return r
+}
+
+// Ask runs the program in the case's lab and judges what it says. It returns
+// the program's JSON, too.
+func (c Case) Ask(l *lab.Lab, program string, args ...string) (Result, []byte) {
+	r := c.Result()
+	out, err := l.Command(c.Scenario.From, c.Vantage == Ordinary, program, slices.Concat([]string{"-o", "json"}, args, c.Scenario.Arguments(c.Family), []string{l.Target()})...).Output()
 	if len(out) == 0 {
 		r.Error = fmt.Sprintf("the program gave no answer: %v%s", err, stderr(err))
-		return r
+		return r, nil
 	}
 	if err := r.read(out); err != nil {
 		r.Error = "the program's answer: " + err.Error()
-		return r
+		return r, nil
 	}
 	r.judge(c.Ideal())
-	return r
+	return r, out
 }
 
 func stderr(err error) string {
