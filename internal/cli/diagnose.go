@@ -1,9 +1,9 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,8 +11,6 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/tcpwhy/tcpwhy/internal/cause"
-	"github.com/tcpwhy/tcpwhy/internal/diagnose"
 	"github.com/tcpwhy/tcpwhy/internal/flow"
 	"github.com/tcpwhy/tcpwhy/internal/probe"
 	"github.com/tcpwhy/tcpwhy/internal/report"
@@ -27,6 +25,9 @@ const atOnce = 8
 func (a *app) diagnose(ctx context.Context, f *flags, args []string) (err error) {
 	opts, err := f.parse()
 	if err != nil {
+		return err
+	}
+	if err := a.checkFormat(f.output); err != nil {
 		return err
 	}
 	targets, err := flow.ParseTargets(args)
@@ -64,26 +65,36 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) (err error)
 		}
 		defer closing(evidence, &err)
 	}
+	files, err := openCopies(f.reports)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, files.close()) }()
 	if a.host.Live && !f.quiet {
 		live := report.Live(a.host.Stderr, a.host.width())
 		defer live.Done()
 		opts.Progress = live.Step
 	}
-	out := bufio.NewWriter(a.host.Stdout)
+	redactor := report.NewRedactor()
+	var all []*verdict.Diagnosis // for pages, which are about every target
 	for i, d := range runAll(ctx, targets, opts) {
 		result := <-d
 		if result.panic != nil {
 			panic(result.panic)
 		}
 		diagnosis := result.diagnosis
-		if i > 0 && f.output == "text" && !f.quiet {
-			fmt.Fprintln(out)
+		told := diagnosis
+		if f.redact {
+			told = redactor.Redact(diagnosis)
 		}
-		if err := a.print(out, diagnosis, f); err != nil {
-			return fmt.Errorf("write the answer: %w", err)
-		}
-		if err := out.Flush(); err != nil {
-			return fmt.Errorf("write the answer: %w", err)
+		all = append(all, told)
+		if f.streams() {
+			if i > 0 && f.output == "text" && !f.quiet {
+				io.WriteString(a.host.Stdout, "\n")
+			}
+			if err := writeReport(a.host.Stdout, all[i:], f.output, a.options(f.verbose, f.quiet)); err != nil {
+				return fmt.Errorf("write the answer: %w", err)
+			}
 		}
 		if evidence != nil {
 			if err := json.NewEncoder(evidence).Encode(&diagnosis.Set); err != nil {
@@ -95,8 +106,16 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) (err error)
 		}
 		a.code = worse(a.code, exitCode(diagnosis, f.expect))
 	}
-	return nil
+	if !f.streams() {
+		if err := writeReport(a.host.Stdout, all, f.output, a.options(f.verbose, f.quiet)); err != nil {
+			return fmt.Errorf("write the answer: %w", err)
+		}
+	}
+	return files.write(all, f.verbose)
 }
+
+// streams says whether every answer can be written as it comes.
+func (f *flags) streams() bool { return f.output == "text" || f.output == "json" }
 
 // fits says whether a literal target is of the family that the flags ask for.
 func (f *flags) fits(a netip.Addr) error {
@@ -186,17 +205,6 @@ func runAll(ctx context.Context, targets []flow.Target, opts probe.Options) []ch
 		}
 	}()
 	return results
-}
-
-func (a *app) print(w *bufio.Writer, d *verdict.Diagnosis, f *flags) error {
-	if f.output == "json" {
-		return report.JSON(w, d)
-	}
-	return report.Text(w, d, report.Options{
-		Width: a.host.width(), Color: a.host.color(), Unicode: a.host.unicode(),
-		Verbose: f.verbose, Quiet: f.quiet,
-		Titles: cause.Title, Predicts: diagnose.Predicts,
-	})
 }
 
 func exitCode(d *verdict.Diagnosis, expect string) int {

@@ -66,15 +66,18 @@ func (m millis) MarshalJSON() ([]byte, error) {
 // The types below are the contract, field by field; docs/json.md explains them.
 
 type document struct {
-	Schema     string           `json:"schema"`
-	Target     jsonTarget       `json:"target"`
-	Started    string           `json:"started"`
-	Elapsed    millis           `json:"elapsed_ms"`
-	Outcome    verdict.Outcome  `json:"outcome"`
-	Verdict    jsonVerdict      `json:"verdict"`
-	Addresses  []jsonAddress    `json:"addresses"`
-	Evidence   []jsonFact       `json:"evidence"`
-	NotChecked []jsonNotChecked `json:"not_checked"`
+	Schema      string           `json:"schema"`
+	Target      jsonTarget       `json:"target"`
+	Started     string           `json:"started"`
+	Elapsed     millis           `json:"elapsed_ms"`
+	Interrupted bool             `json:"interrupted,omitempty"`
+	Redacted    bool             `json:"redacted,omitempty"`
+	Outcome     verdict.Outcome  `json:"outcome"`
+	Verdict     jsonVerdict      `json:"verdict"`
+	Addresses   []jsonAddress    `json:"addresses"`
+	Skipped     int              `json:"addresses_skipped,omitempty"`
+	Evidence    []jsonFact       `json:"evidence"`
+	NotChecked  []jsonNotChecked `json:"not_checked"`
 }
 
 type jsonTarget struct {
@@ -99,8 +102,22 @@ type jsonAddress struct {
 	Addr    netip.Addr      `json:"addr"`
 	Outcome verdict.Outcome `json:"outcome"`
 	Verdict jsonVerdict     `json:"verdict"`
+	Attempt *jsonAttempt    `json:"attempt,omitempty"`
 	Packets []jsonPacket    `json:"packets"`
 	Path    *jsonPath       `json:"path,omitempty"`
+}
+
+// jsonAttempt is the attempt that the packets are of.
+type jsonAttempt struct {
+	Client    string `json:"client,omitempty"`
+	Number    int    `json:"number"`
+	Of        int    `json:"of"`
+	At        millis `json:"at_ms"`
+	Took      millis `json:"took_ms"`
+	Connected bool   `json:"connected,omitempty"`
+	Pending   bool   `json:"pending,omitempty"`
+	Syscall   string `json:"syscall,omitempty"`
+	Errno     string `json:"errno,omitempty"`
 }
 
 type jsonPacket struct {
@@ -167,20 +184,24 @@ type jsonNotChecked struct {
 func newDocument(d *verdict.Diagnosis) document {
 	t := d.Set.Target
 	doc := document{
-		Schema:     SchemaID,
-		Target:     jsonTarget{t.Input, t.Host, t.Port},
-		Started:    d.Set.Started.UTC().Format("2006-01-02T15:04:05.000Z"),
-		Elapsed:    millis(d.Set.Elapsed),
-		Outcome:    d.Outcome,
-		Verdict:    newVerdict(&d.Verdict),
-		Addresses:  []jsonAddress{},
-		Evidence:   []jsonFact{},
-		NotChecked: []jsonNotChecked{},
+		Schema:      SchemaID,
+		Target:      jsonTarget{t.Input, t.Host, t.Port},
+		Started:     d.Set.Started.UTC().Format("2006-01-02T15:04:05.000Z"),
+		Elapsed:     millis(d.Set.Elapsed),
+		Interrupted: d.Set.Interrupted,
+		Redacted:    d.Redacted,
+		Skipped:     d.Set.AddressesSkipped,
+		Outcome:     d.Outcome,
+		Verdict:     newVerdict(&d.Verdict),
+		Addresses:   []jsonAddress{},
+		Evidence:    []jsonFact{},
+		NotChecked:  []jsonNotChecked{},
 	}
 	for i := range d.Addresses {
 		a := &d.Addresses[i]
 		out := jsonAddress{Addr: a.Addr.Addr(), Outcome: a.Outcome, Verdict: newVerdict(&a.Verdict), Packets: []jsonPacket{}}
 		if e := evidenceOf(d, a); e != nil {
+			out.Attempt = newAttempt(e)
 			out.Packets = newPackets(events(e))
 			out.Path = newPath(e.Path)
 		}
@@ -214,6 +235,18 @@ func orEmpty[T any](s []T) []T {
 		return []T{}
 	}
 	return s
+}
+
+func newAttempt(a *evidence.Address) *jsonAttempt {
+	att, number := shown(a)
+	if att == nil {
+		return nil
+	}
+	return &jsonAttempt{
+		Client: endpoint(att.Tuple.Local), Number: number, Of: len(a.Attempts),
+		At: millis(att.At), Took: millis(att.Took),
+		Connected: att.Connected, Pending: att.Pending, Syscall: att.Syscall, Errno: att.Errno,
+	}
 }
 
 func newPackets(ev []event) []jsonPacket {

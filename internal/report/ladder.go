@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -129,7 +130,15 @@ func (l *ladder) row(a *evidence.Address, ev []event, i int) row {
 		return row{shape: shapeNote, text: l.p.clean(e.note)}
 	}
 	r := row{text: l.p.clean(l.text(e))}
+	// A gateway is asked for its hardware address, not the target.
+	neighbour := (e.Kind == "arp" || e.Kind == "nd") && e.About.IsValid() && e.About != a.Addr.Addr().WithZone("")
 	switch {
+	case neighbour && e.Outgoing && slices.ContainsFunc(ev[i+1:], func(f event) bool { return !f.Outgoing && f.Kind == e.Kind && f.About == e.About }):
+		r.shape, r.name = shapeOutPart, l.p.clean(e.About.String())
+	case neighbour && e.Outgoing:
+		r.shape = shapeVanishes
+	case neighbour:
+		r.shape, r.name = shapeInPart, l.p.clean(e.About.String())
 	case !e.Outgoing && e.here:
 		r.shape, r.name = shapeInPart, "this host"
 	case !e.Outgoing && e.Kind == "icmp" && e.Src.Addr() != a.Addr.Addr():

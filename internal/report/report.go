@@ -1,12 +1,14 @@
-// Package report shows a diagnosis: as text for people (Text), as one line of
-// JSON for programs (JSON), and, while it is being made, as one line that
-// changes (Live). It decides how things look and never what they mean: every
-// statement comes from the verdict and the facts, and the wording claims no
-// more than the verdict's certainty.
+// Package report shows a diagnosis: as text for people (Text), as a page to
+// pass on (HTML, Markdown), as one line of JSON for programs (JSON), and, while
+// it is being made, as one line that changes (Live). It reads back what JSON
+// wrote (Read), says what changed between two runs (Compare), and replaces what
+// must not be passed on (Redactor). It decides how things look and never what
+// they mean: every statement comes from the verdict and the facts, and the
+// wording claims no more than the verdict's certainty.
 //
 // All text that may come from outside is escaped here, whatever was done
-// before: no control character reaches a terminal. It imports verdict,
-// evidence and flow only.
+// before: no control character reaches a terminal, no text becomes markup. It
+// imports verdict, evidence and flow, the manual's pages, and htmlstyle.
 package report
 
 import (

@@ -16,18 +16,26 @@ import (
 // screen; then what was ruled out and what was not looked at.
 func Text(w io.Writer, d *verdict.Diagnosis, o Options) error {
 	p := newPage(o)
-	answer := p.answer(target(d.Set.Target), d.Outcome, &d.Verdict)
-	if d.Set.Interrupted && !explained(&d.Verdict) && d.Outcome != verdict.Open {
-		answer = target(d.Set.Target) + " was not decided: stopped after " + duration(d.Set.Elapsed)
-	}
+	answer := headline(p, d)
 	if o.Quiet {
 		p.raw(p.paint(answerColor(d.Outcome), p.clean(answer)))
 	} else {
 		p.prose(0, indent, answerColor(d.Outcome), answer)
+		if d.Redacted {
+			p.prose(indent, 0, "", redactedNote)
+		}
 		p.body(d)
 	}
 	_, err := w.Write(append(bytes.TrimRight(p.buf.Bytes(), "\n"), '\n'))
 	return err
+}
+
+// headline is the answer in one line.
+func headline(p *page, d *verdict.Diagnosis) string {
+	if d.Set.Interrupted && !explained(&d.Verdict) && d.Outcome != verdict.Open {
+		return target(d.Set.Target) + " was not decided: stopped after " + duration(d.Set.Elapsed)
+	}
+	return p.answer(target(d.Set.Target), d.Outcome, &d.Verdict)
 }
 
 func answerColor(o verdict.Outcome) string {

@@ -112,4 +112,7 @@ type Diagnosis struct {
 	Addresses []AddressVerdict
 	// NotChecked gathers what was not checked anywhere, without repetition.
 	NotChecked []evidence.NotChecked
+	// Redacted says that addresses, names and users were replaced by
+	// placeholders; every form of the report must say so.
+	Redacted bool
 }
