@@ -3,6 +3,7 @@ package manual
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tcpwhy/tcpwhy/internal/nettest"
 )
 
 // tried are the beginnings of commands that a test may run in a network
@@ -21,11 +24,11 @@ var tried = []string{
 	"nft ", "tcpdump ", "tc filter show ", "bridge fdb show", "bpftool net list", "bpftool cgroup tree",
 	"conntrack -L ", "conntrack -S", "lsns ", "cat /proc/", "grep ", "ls ", "ps ", "df ", "env ", "prlimit --nofile ",
 	"journalctl ", "systemctl show ", "systemctl status ", "systemctl list-sockets", "timedatectl",
-	"dig @", "curl ", "openssl ", "nc ",
+	"dig @", "curl ", "openssl ", "nc ", "iptables ", "traceroute ", "ufw ",
 }
 
 // refused are the words of programs that do not understand their arguments.
-var refused = regexp.MustCompile(`(?i)syntax error|usage:|need at least|is unknown|unknown (option|command|argument|operation)|(invalid|unrecognized|bad|illegal) (option|argument)|` +
+var refused = regexp.MustCompile(`(?i)syntax error|invalid syntax|usage:|need at least|is unknown|unknown (option|command|argument|operation)|(invalid|unrecognized|bad|illegal) (option|argument)|` +
 	`command line is not complete|garbage|can(no|')t parse|cannot stat|is expected rather|not found$|bad filter|option requires|` +
 	`(?-i:Error: (either|Invalid|argument))`)
 
@@ -50,9 +53,13 @@ func inNamespace(t *testing.T, script string) (string, error) {
 }
 
 const setUp = `ip link set lo up
-if command -v nft >/dev/null; then
-	nft add table inet filter
-	for c in input output forward; do nft "add chain inet filter $c { type filter hook $c priority 0; }"; done
+if command -v nft >/dev/null; then nft -f - <<'RULES'
+table inet filter {
+	chain input { type filter hook input priority 0; }
+	chain output { type filter hook output priority 0; }
+	chain forward { type filter hook forward priority 0; }
+}
+RULES
 fi
 `
 
@@ -60,10 +67,10 @@ fi
 // Whether it succeeds depends on the machine and does not matter.
 func TestCommandsAreAccepted(t *testing.T) {
 	if _, err := exec.LookPath("sh"); err != nil {
-		t.Skip("not supported: sh")
+		nettest.Unsupported(t, "sh")
 	}
 	if out, err := inNamespace(t, setUp); err != nil {
-		t.Skipf("not supported: user and network namespaces with ip and nft: %v %s", err, out)
+		nettest.Unsupported(t, fmt.Sprintf("user and network namespaces with ip and nft: %v %s", err, out))
 	}
 	v4 := Vars{Host: "127.0.0.1", Addr: "127.0.0.1", Port: "8080", Client: "127.0.0.1", Interface: "lo", Gateway: "127.0.0.1",
 		Router: "127.0.0.1", Service: "tcpwhy-no-such.service", Server: "127.0.0.1", Path: "/nonexistent"}
@@ -80,14 +87,16 @@ func TestCommandsAreAccepted(t *testing.T) {
 	}
 	for p, cs := range byProgram {
 		t.Run(p, func(t *testing.T) {
-			if out, err := inNamespace(t, "command -v "+p); err != nil {
-				t.Skipf("not supported: %s %s", p, out)
+			if _, err := inNamespace(t, "command -v "+p); err != nil {
+				nettest.Unsupported(t, p)
 			}
 			for _, c := range cs {
 				run := blanks(c)
 				switch {
 				case p == "tcpdump": // compile the filter, capture nothing
 					run = strings.Replace(run, "tcpdump ", "tcpdump -d ", 1)
+				case p == "ufw": // parse it, change nothing
+					run = strings.Replace(run, "ufw ", "ufw --dry-run ", 1)
 				case p == "dig":
 					run += " +time=1 +tries=1"
 				case strings.HasPrefix(c, "nft delete rule"): // there is no such rule, nor the chain of NAT
@@ -125,13 +134,13 @@ func trackingMissing(command string) bool {
 // The test above can fail: each program's way to refuse is known.
 func TestRefusalsAreSeen(t *testing.T) {
 	if out, err := inNamespace(t, setUp); err != nil {
-		t.Skipf("not supported: user and network namespaces with ip and nft: %v %s", err, out)
+		nettest.Unsupported(t, fmt.Sprintf("user and network namespaces with ip and nft: %v %s", err, out))
 	}
 	for _, c := range []string{"ss -ltnp 'sport = :80 und'", "ss --nonsense", "ip route get", "ip route frob", "ip -br addr show too 127.0.0.1",
 		"sysctl net.ipv4.no_such_key", "nft list nonsense", "nft insert rule inet filter input tcp dprt 80 accept", "tcpdump -d 'tcp prt 80'",
 		"tc filter shw dev lo", "journalctl --nonsense", "systemctl show --nonsense", "nstat --nonsense", "dig @127.0.0.1 +nonsense x",
 		"curl --nonsense", "openssl s_client -nonsense", "nc --nonsense", "ps -o nonsense", "lsns --nonsense", "prlimit --nonsense",
-		"bridge fdb shw", "df --nonsense", "grep --nonsense", "ls --nonsense"} {
+		"bridge fdb shw", "iptables -L INPUT --nonsense", "iptables -I INPUT -p tcp --dprt 80 -j ACCEPT", "traceroute --nonsense", "ufw --dry-run alow 80/tcp", "df --nonsense", "grep --nonsense", "ls --nonsense"} {
 		p := program(c)
 		if _, err := inNamespace(t, "command -v "+p); err != nil {
 			continue

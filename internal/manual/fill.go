@@ -27,16 +27,36 @@ type Vars struct {
 	Path      string // the file of the service's program
 }
 
-// Fill returns the item with its placeholders replaced. In Command a value is
-// quoted for a POSIX shell unless it is plain, and an IPv6 address before a
-// colon and a port is put in brackets.
+// Fill returns the item with its placeholders replaced. In a command a value is
+// quoted for a POSIX shell, or for PowerShell on Windows, unless it is plain,
+// and an IPv6 address before a colon and a port is put in brackets.
 func (it Item) Fill(v Vars) Item {
-	it.Text = v.fill(it.Text, false)
-	it.Command = v.fill(it.Command, true)
+	sh := shellOf(it.OS)
+	for _, s := range []*string{&it.Text, &it.Healthy, &it.Sick, &it.Changes, &it.Undo} {
+		*s = v.fill(*s, noShell)
+	}
+	it.Command = v.fill(it.Command, sh)
+	it.UndoCommand = v.fill(it.UndoCommand, sh)
 	return it
 }
 
-func (v *Vars) fill(s string, shell bool) string {
+// shell says for which shell values are quoted.
+type shell int
+
+const (
+	noShell shell = iota
+	posix
+	powerShell
+)
+
+func shellOf(os string) shell {
+	if os == "windows" {
+		return powerShell
+	}
+	return posix
+}
+
+func (v *Vars) fill(s string, sh shell) string {
 	var b strings.Builder
 	quoted := false // inside '...' of the command
 	for {
@@ -49,14 +69,15 @@ func (v *Vars) fill(s string, shell bool) string {
 		var key string
 		key, s, _ = strings.Cut(rest, "}}")
 		value, word := v.lookup(key)
-		if value == "" {
+		if value == "" || sh == powerShell && strings.Contains(value, `"`) {
+			// PowerShell hands a double quote to a program in ways that split words.
 			value = word
 		} else {
 			if len(s) > 1 && s[0] == ':' && s[1] != ' ' && isIPv6(value) {
 				value = "[" + value + "]"
 			}
-			if shell {
-				value = quote(value, quoted)
+			if sh != noShell {
+				value = sh.quote(value, quoted)
 			}
 		}
 		b.WriteString(value)
@@ -140,15 +161,24 @@ func plain(s string) bool {
 	return true
 }
 
-// quote makes s one word of a POSIX shell, or a part of one where the template
-// is inside single quotes already.
-func quote(s string, inside bool) string {
+// quote makes s one word of the shell, or a part of one where the template is
+// inside single quotes already.
+func (sh shell) quote(s string, inside bool) string {
 	if plain(s) {
 		return s
 	}
-	s = strings.ReplaceAll(s, "'", `'\''`)
+	if sh == powerShell {
+		s = powerShellQuotes.Replace(s)
+	} else {
+		s = strings.ReplaceAll(s, "'", `'\''`)
+	}
 	if inside {
 		return s
 	}
 	return "'" + s + "'"
 }
+
+// powerShellQuotes doubles what ends a string in single quotes there: typographic
+// quotes do, too (about_Quoting_Rules).
+var powerShellQuotes = strings.NewReplacer("'", "''", "\u2018", "\u2018\u2018", "\u2019", "\u2019\u2019",
+	"\u201a", "\u201a\u201a", "\u201b", "\u201b\u201b")

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/tcpwhy/tcpwhy/internal/nettest"
 )
 
 var sample = Vars{Host: "db.example", Addr: "192.0.2.7", Port: "5432", Client: "192.0.2.2", Interface: "eth0", Gateway: "192.0.2.1",
@@ -53,7 +55,95 @@ func TestFill(t *testing.T) {
 	}
 }
 
+func TestFillPowerShell(t *testing.T) {
+	for _, c := range []struct{ in, service, want string }{
+		{"Start-Service -Name {{.Service}}", "w3svc", "Start-Service -Name w3svc"},
+		{"Start-Service -Name {{.Service}}", "a b", "Start-Service -Name 'a b'"},
+		{"Start-Service -Name {{.Service}}", "a'; reboot; '", "Start-Service -Name 'a''; reboot; '''"},
+		{"Start-Service -Name 'x {{.Service}}'", "a'b", "Start-Service -Name 'x a''b'"},
+		{"Start-Service -Name {{.Service}}", "a\u2019; reboot", "Start-Service -Name 'a\u2019\u2019; reboot'"},
+		{"Start-Service -Name {{.Service}}", "a\" -b", "Start-Service -Name <service>"},
+		{"Start-Service -Name {{.Service}}", "$(reboot)", "Start-Service -Name '$(reboot)'"},
+	} {
+		it := Item{OS: "windows", Command: c.in, UndoCommand: c.in}.Fill(Vars{Service: c.service})
+		if it.Command != c.want || it.UndoCommand != c.want {
+			t.Errorf("got %s and %s, want %s", it.Command, it.UndoCommand, c.want)
+		}
+	}
+}
+
+func FuzzFillPowerShell(f *testing.F) {
+	for _, s := range []string{"", "w3svc", "a'b", "'; reboot; '", "\u2019; reboot; \u2018", "\u201a\u201b", "$(reboot)", "a\"b", "a b", "`a", "{{.Port}}", "&", "\u201c"} {
+		f.Add(s, s)
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		v := Vars{Host: a, Service: b, Path: a, Interface: b, Port: a, Addr: b}
+		got := Item{OS: "windows", Command: hostileTemplate}.Fill(v)
+		words, err := powerShellWords(got.Command)
+		if err != nil {
+			t.Fatalf("%q: %v", got.Command, err)
+		}
+		for _, s := range []*string{&v.Host, &v.Service, &v.Path, &v.Interface} {
+			if strings.Contains(*s, `"`) {
+				*s = ""
+			}
+		}
+		if want := wantWords(v); strings.Join(words, "\x00") != strings.Join(want, "\x00") {
+			t.Fatalf("PowerShell sees %q\nwant            %q", words, want)
+		}
+	})
+}
+
+// powerShellWords splits a line as PowerShell does (about_Quoting_Rules) and
+// fails on every character that means something to it outside of quotes, but for
+// the brackets of a word such as <host>.
+func powerShellWords(s string) (words []string, err error) {
+	var w strings.Builder
+	inWord, quoted := false, false
+	end := func() {
+		if inWord {
+			words = append(words, w.String())
+		}
+		w.Reset()
+		inWord = false
+	}
+	rs := []rune(s)
+	for i := 0; i < len(rs); i++ {
+		r := rs[i]
+		quote := strings.ContainsRune("'\u2018\u2019\u201a\u201b", r)
+		switch {
+		case quoted && quote && i+1 < len(rs) && strings.ContainsRune("'\u2018\u2019\u201a\u201b", rs[i+1]):
+			w.WriteRune(r) // a doubled quote stands for itself
+			i++
+		case quote:
+			quoted, inWord = !quoted, true
+		case quoted:
+			w.WriteRune(r)
+		case r == ' ':
+			end()
+		case r < 128 && plain(string(r)) || r == '<' || r == '>':
+			w.WriteRune(r)
+			inWord = true
+		default:
+			return nil, errors.New("outside quotes: " + string(r))
+		}
+	}
+	if quoted {
+		return nil, errors.New("an open quote")
+	}
+	end()
+	return words, nil
+}
+
 func TestFillText(t *testing.T) {
+	for _, it := range []Item{{Healthy: "{{.Port}}"}, {Sick: "{{.Port}}"}, {Changes: "{{.Port}}"}, {Undo: "{{.Port}}"}} {
+		if got := it.Fill(sample); got.Healthy+got.Sick+got.Changes+got.Undo != sample.Port {
+			t.Errorf("got %+v", got)
+		}
+	}
+	if got := (Shown{"curl", "to {{.Host}}"}).Fill(Vars{Host: "it's"}); got.Text != "to it's" {
+		t.Errorf("got %q", got.Text)
+	}
 	in := Item{OS: "linux", Where: "host", Text: "let {{.Client}} in: {{.Router}}: {{.Service}} won't"}
 	got := in.Fill(Vars{Client: "2001:db8::1", Router: "fe80::1%eth0", Service: "it's $HOME"})
 	if want := "let 2001:db8::1 in: fe80::1%eth0: it's $HOME won't"; got.Text != want {
@@ -146,7 +236,7 @@ func shellWords(s string) (words []string, err error) {
 func TestFillInARealShell(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
-		t.Skip("not supported: sh")
+		nettest.Unsupported(t, "sh")
 	}
 	for _, s := range []string{"a'b", "'; echo evil; '", "$(echo evil)", "`echo evil`", "a;b", "a|b", "a&b", "a>b", "*", "~", "#a", "$HOME", `a\b`, `\'`, "!x", "(x)", "{{.Port}}", "ü"} {
 		line := Item{Command: `printf '%s,' {{.Host}} 'x{{.Host}}y' {{.Service}}`}.Fill(Vars{Host: s, Service: s}).Command

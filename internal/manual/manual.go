@@ -2,56 +2,119 @@ package manual
 
 import (
 	"embed"
+	"path"
 	"slices"
+	"strings"
 )
 
-//go:embed pages/*.md
+//go:embed pages
 var pages embed.FS
 
-// Cause is one page of the manual.
+// Cause is one page of the manual: that of a cause.
 type Cause struct {
 	ID    string
 	Stage string // name, local, path, host, listener, session; none
 	Title string // what is wrong, without full stop
+	// Aliases are other words for it by which Lookup finds the page.
+	Aliases []string
 	// Meaning says in one sentence what it means for the person who asks.
 	Meaning string
+	// Ladder is a picture of the packets in lines of ASCII, without placeholders.
+	Ladder string
+	// Errors are the IDs of the tables of error texts that programs print then.
+	Errors []string
+	// Shows is what else is seen. Texts joins it with the tables.
+	Shows []Shown
 	// LookAlikes are the IDs of causes that are easily mistaken for this one.
 	LookAlikes []string
-	Sources    []string // RFC sections, man pages, kernel documentation
+	Topics     []string // IDs of topics that say more
+	// Sources are RFC sections, man pages, documentation, each with its publisher.
+	Sources []string
 	// Confirm begins with the check that tells this cause from its look-alikes.
 	Confirm []Item
-	Fix     []Item
+	Fix     []Item // in order of likelihood
+	Verify  []Item // how to see that it works again
+	Prevent []Item
 	// Markdown is the whole page behind its front matter, placeholders unfilled.
+	// Markdown, the function, gives the page with all that it points to.
 	Markdown string
+}
+
+// Shown is the text that a program prints or writes to its log. Text may hold
+// placeholders.
+type Shown struct {
+	Program string // or several, with commas; or a system, or "monitoring"
+	Text    string
+}
+
+// Fill returns the text with its placeholders replaced.
+func (s Shown) Fill(v Vars) Shown {
+	s.Text = v.fill(s.Text, noShell)
+	return s
 }
 
 // Item is one thing to do.
 type Item struct {
-	OS      string // linux, macos or windows
+	// OS is linux, macos or windows; docker, kubernetes, aws, azure or gcp; any
+	// where it makes no difference.
+	OS      string
 	Where   string // client, host, both; empty for another machine, which Text names
 	Text    string
-	Command string // a line for a shell; may be empty
+	Command string // a line for a shell (PowerShell on Windows); may be empty
+
+	// Healthy and Sick are what the command says where all is well, and here.
+	Healthy, Sick string
+	// Changes is what the command changes, and for how long.
+	Changes string
+	// Undo says how to take it back, in words, by a command, or both.
+	Undo, UndoCommand string
 }
 
-// IDs lists every page by stage, in the order in which a connection passes
+// systems are the values of Item.OS.
+var systems = []string{"linux", "macos", "windows", "docker", "kubernetes", "aws", "azure", "gcp", "any"}
+
+// IDs lists the page of every cause by stage, in the order in which a connection passes
 // the stages; "none" and "undetermined" come last.
 func IDs() []string { return slices.Clone(ids[:]) }
 
 // Page returns the page of a cause, parsed anew at each call: the caller owns
 // it. It is false for an ID without a page.
-func Page(id string) (*Cause, bool) {
-	if !slices.Contains(ids[:], id) {
+func Page(id string) (*Cause, bool) { return load(ids[:], "", id, parse) }
+
+// load reads and parses the file of an ID in a folder of pages.
+func load[T any](known []string, folder, id string, parse func(string) (*T, error)) (*T, bool) {
+	if !slices.Contains(known, id) {
 		return nil, false
 	}
-	text, err := pages.ReadFile("pages/" + id + ".md")
+	text, err := pages.ReadFile(path.Join("pages", folder, id+".md"))
 	if err != nil {
 		return nil, false
 	}
-	c, err := parse(string(text))
+	t, err := parse(string(text))
 	if err != nil {
-		return nil, false // no page in the tree is so: a test parses them all
+		return nil, false // no file in the tree is so: a test parses them all
 	}
-	return c, true
+	return t, true
+}
+
+// Lookup finds the page that a word stands for: the ID of a cause or topic, or
+// one of its aliases or its title, whatever the case.
+func Lookup(word string) (id string, ok bool) {
+	word = strings.Join(strings.Fields(word), " ")
+	is := func(names []string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, word) })
+	}
+	for _, id := range ids {
+		if c, ok := Page(id); ok && (is(c.Aliases) || is([]string{id, c.Title})) {
+			return id, true
+		}
+	}
+	for _, id := range topicIDs {
+		if t, ok := Topic(id); ok && (is(t.Aliases) || is([]string{id, t.Title})) {
+			return id, true
+		}
+	}
+	return "", false
 }
 
 var ids = [...]string{

@@ -2,21 +2,22 @@ package manual
 
 import (
 	"io/fs"
-	"regexp"
+	"path"
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
 
-// allPages parses every page; a page that does not parse fails the test.
-func allPages(t testing.TB) []*Cause {
+// all parses every file of a folder of pages; one that does not parse fails the
+// test.
+func all[T any](t testing.TB, folder string, ids []string, parse func(string) (*T, error)) []*T {
 	t.Helper()
-	var all []*Cause
-	for _, id := range IDs() {
-		text, err := fs.ReadFile(pages, "pages/"+id+".md")
+	var all []*T
+	for _, id := range ids {
+		text, err := fs.ReadFile(pages, path.Join("pages", folder, id+".md"))
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
+			continue
 		}
 		c, err := parse(string(text))
 		if err != nil {
@@ -27,18 +28,27 @@ func allPages(t testing.TB) []*Cause {
 	return all
 }
 
+func allPages(t testing.TB) []*Cause       { return all(t, "", IDs(), parse) }
+func allTopics(t testing.TB) []*Subject    { return all(t, "topics", Topics(), parseTopic) }
+func allErrors(t testing.TB) []*ErrorTexts { return all(t, "errors", ErrorIDs(), parseErrors) }
+
 func TestEveryIDHasItsPageAndNoMore(t *testing.T) {
-	files, err := fs.Glob(pages, "pages/*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want []string
-	for _, id := range IDs() {
-		want = append(want, "pages/"+id+".md")
-	}
-	slices.Sort(want)
-	if !slices.Equal(files, want) {
-		t.Errorf("pages %v\nIDs   %v", files, want)
+	for folder, ids := range map[string][]string{"": IDs(), "topics": Topics(), "errors": ErrorIDs()} {
+		files, err := fs.Glob(pages, path.Join("pages", folder, "*.*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range ids {
+			name := path.Join("pages", folder, id+".md")
+			if i := slices.Index(files, name); i < 0 {
+				t.Errorf("no file %s", name)
+			} else {
+				files = slices.Delete(files, i, i+1)
+			}
+		}
+		if len(files) > 0 {
+			t.Errorf("files without an ID: %v", files)
+		}
 	}
 }
 
@@ -75,170 +85,35 @@ func TestPageUnknown(t *testing.T) {
 	}
 }
 
-var (
-	source      = regexp.MustCompile(`^(RFC \d+( section \d+(\.\d+)*)?|man \d \S+|Linux Documentation/\S+\.rst)$`)
-	placeholder = regexp.MustCompile(`\{\{\.(Host|Addr|Port|Client|Interface|Gateway|Router|Service|Server|Path)\}\}`)
-	// A full stop, colon or the like in the middle that begins a new sentence.
-	newSentence = regexp.MustCompile(`[.!?] +[A-Z]`)
-)
-
-func TestPages(t *testing.T) {
+// Every word leads to one page at most.
+func TestNamesAreUnique(t *testing.T) {
+	owner := make(map[string]string)
+	take := func(id string, names []string) {
+		for _, n := range names {
+			if n != strings.Join(strings.Fields(n), " ") {
+				t.Errorf("%s: alias %q", id, n)
+			}
+			n = strings.ToLower(n)
+			if other, taken := owner[n]; taken {
+				t.Errorf("%q is a name of %s and of %s", n, other, id)
+			}
+			owner[n] = id
+		}
+	}
 	for _, c := range allPages(t) {
-		t.Run(c.ID, func(t *testing.T) {
-			got, ok := Page(c.ID)
-			if !ok || got.ID != c.ID || got.Markdown != c.Markdown {
-				t.Fatalf("Page gives %v, %v", got, ok)
-			}
-			if !slices.Contains(IDs(), c.ID) {
-				t.Error("the front matter names another ID than the file")
-			}
-			if c.Title == "" || strings.HasSuffix(c.Title, ".") {
-				t.Errorf("title %q", c.Title)
-			}
-			if !strings.HasSuffix(c.Meaning, ".") || newSentence.MatchString(c.Meaning) {
-				t.Errorf("the meaning is not one sentence: %q", c.Meaning)
-			}
-			if len(c.LookAlikes) == 0 || slices.Contains(c.LookAlikes, c.ID) {
-				t.Errorf("look-alikes %v", c.LookAlikes)
-			}
-			for _, id := range c.LookAlikes {
-				if !slices.Contains(IDs(), id) {
-					t.Errorf("look-alike %q is no cause", id)
-				}
-			}
-			if len(c.Sources) == 0 {
-				t.Error("no source")
-			}
-			for _, s := range c.Sources {
-				if !source.MatchString(s) {
-					t.Errorf("source %q", s)
-				}
-			}
-			if c.ID != "none" && (len(c.Confirm) == 0 || len(c.Fix) == 0) {
-				t.Errorf("%d ways to confirm, %d to fix", len(c.Confirm), len(c.Fix))
-			}
-			if len(c.Confirm) > 0 && c.Confirm[0].Command == "" {
-				t.Error("the check that separates it has no command")
-			}
-			if n := len(c.Confirm) + len(c.Fix); n > 9 {
-				t.Errorf("%d items are too many at night", n)
-			}
-			for line := range strings.SplitSeq(c.Markdown, "\n") {
-				if utf8.RuneCountInString(line) > 100 {
-					t.Errorf("longer than 100 columns: %s", line)
-				}
-			}
-			for _, it := range slices.Concat(c.Confirm, c.Fix) {
-				checkItem(t, it)
-			}
-		})
+		take(c.ID, append([]string{c.ID}, c.Aliases...))
 	}
-}
-
-func checkItem(t *testing.T, it Item) {
-	t.Helper()
-	if s := placeholder.ReplaceAllString(it.Text+it.Command, ""); strings.Contains(s, "{{") || strings.Contains(s, "}}") {
-		t.Errorf("unknown placeholder: %+v", it)
+	for _, s := range allTopics(t) {
+		take(s.ID, append([]string{s.ID}, s.Aliases...))
 	}
-	// What only the reader knows is a word, never an example to paste by mistake.
-	for _, w := range blank.FindAllString(it.Command, -1) {
-		if !slices.Contains(blanksKnown, w) {
-			t.Errorf("unknown blank %s", w)
+	for n, id := range owner {
+		if got, ok := Lookup(" " + strings.ToUpper(n) + "  "); !ok || got != id {
+			t.Errorf("Lookup(%q) = %q, %v, want %q", n, got, ok, id)
 		}
 	}
-	empty, full := it.Fill(Vars{}), it.Fill(sample)
-	for _, f := range []Item{empty, full} {
-		if s := f.Text + f.Command; strings.Contains(s, "{{") || strings.Contains(s, "<no value>") || strings.Contains(s, "<value>") {
-			t.Errorf("badly filled: %+v", f)
+	for _, n := range []string{"", "no such words", "../no-listener", "\x00"} {
+		if id, ok := Lookup(n); ok {
+			t.Errorf("Lookup(%q) = %q", n, id)
 		}
-		if f.OS != it.OS || f.Where != it.Where {
-			t.Errorf("Fill changes more than text: %+v", f)
-		}
-	}
-	// Fill knows single quotes only.
-	if strings.Count(it.Command, "'")%2 != 0 || strings.ContainsAny(it.Command, "\"$\\`#") &&
-		strings.Contains(it.Command, "{{") && !strings.Contains(it.Command, `\n' `) {
-		t.Errorf("placeholder beside shell syntax that Fill does not know: %s", it.Command)
-	}
-	// Interface and Gateway are the client's: they mean nothing elsewhere.
-	if it.Where != "client" {
-		for _, p := range []string{"{{.Interface}}", "{{.Gateway}}"} {
-			if strings.Contains(it.Command, p) {
-				t.Errorf("%s in a command for another machine: %s", p, it.Command)
-			}
-		}
-	}
-	// ss wants IPv6 addresses in brackets, IPv4 without.
-	if strings.HasPrefix(it.Command, "ss ") && strings.Contains(placeholderOtherThanPort(it.Command), "{{") {
-		t.Errorf("an address in a filter of ss: %s", it.Command)
-	}
-	// nft joins its arguments and reads them anew, so quoting does not help.
-	if strings.HasPrefix(it.Command, "nft ") && strings.Contains(placeholderOtherThanPort(it.Command), "{{") {
-		t.Errorf("more than a port in a rule: %s", it.Command)
-	}
-	if i := strings.Index(it.Command, "tcpwhy "); i >= 0 {
-		for f := range strings.FieldsSeq(it.Command[i:]) {
-			if strings.HasPrefix(f, "-") && !slices.Contains(tcpwhyFlags, f) {
-				t.Errorf("tcpwhy has no flag %s", f)
-			}
-		}
-	}
-}
-
-var (
-	blank       = regexp.MustCompile(`<[^ <>]*>`)
-	blanksKnown = strings.Fields("<pid> <handle> <next-hop> <prefix> <device> <other-server> <image> <container> <backend>")
-)
-
-var tcpwhyFlags = []string{"--source", "--interface", "-4", "-6", "--connect-timeout", "--count",
-	"--write", "--gentle", "--patience", "--idle", "-o", "-v"}
-
-func placeholderOtherThanPort(s string) string { return strings.ReplaceAll(s, "{{.Port}}", "") }
-
-func TestRender(t *testing.T) {
-	for _, c := range allPages(t) {
-		for _, width := range []int{80, 40, 0} {
-			s, ok := Render(c.ID, width)
-			if !ok || !strings.HasPrefix(s, c.ID+":") || !strings.HasSuffix(s, "\n") || strings.Contains(s, "{{") || strings.Contains(s, "`") {
-				t.Fatalf("Render(%q, %d) = %q, %v", c.ID, width, s, ok)
-			}
-			for line := range strings.Lines(s) {
-				line = strings.TrimSuffix(line, "\n")
-				command := strings.HasPrefix(line, "      ")
-				oneWord := !strings.Contains(strings.TrimSpace(line), " ")
-				if utf8.RuneCountInString(line) > max(width, minWidth) && !command && !oneWord {
-					t.Errorf("%s: %d columns in %d: %q", c.ID, len(line), width, line)
-				}
-				if strings.TrimRight(line, " ") != line {
-					t.Errorf("%s: blanks at the end: %q", c.ID, line)
-				}
-			}
-		}
-	}
-}
-
-func TestRenderNoListener(t *testing.T) {
-	got, _ := Render("no-listener", 80)
-	const want = `no-listener: nothing listens on the port
-
-The host is up and says that nothing listens on this port.
-
-How to confirm
-  on the host: no line for the port
-      ss -ltnp 'sport = :<port>'
-`
-	if !strings.HasPrefix(got, want) {
-		t.Errorf("got\n%s", got)
-	}
-	for _, part := range []string{"\nEasily mistaken for it\n", "  service-down: the service is not running\n", "\nSources\n  RFC 9293 section 3.10.7.1\n  man 7 tcp\n"} {
-		if !strings.Contains(got, part) {
-			t.Errorf("no %q in\n%s", part, got)
-		}
-	}
-}
-
-func BenchmarkRender(b *testing.B) {
-	for b.Loop() {
-		Render("no-listener", 80)
 	}
 }

@@ -3,154 +3,230 @@ package manual
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
+// The sections of a page, in their order.
 const (
+	showsHeading   = "How it shows"
 	confirmHeading = "How to confirm"
 	fixHeading     = "How to fix"
+	verifyHeading  = "How to verify"
+	preventHeading = "How to prevent it"
 )
 
-// parse reads a page:
+// ladderFence opens the picture of the packets.
+const ladderFence = "```ladder\n"
+
+// parse reads the page of a cause:
 //
 //	---
 //	id: no-listener
 //	stage: listener
 //	title: nothing listens on the port
+//	aliases: ["closed port"]
+//	errors: [refused]
 //	look_alikes: [service-down, host-firewall-reset]
+//	topics: [refused-or-timeout]
 //	sources: ["RFC 9293 section 3.10.7.1", "man 7 tcp"]
 //	---
-//	The paragraph that says what it means.
+//	The sentence that says what it means.
+//
+//	```ladder
+//	client          host
+//	  |---- SYN ----->|
+//	```
+//
+//	## How it shows
+//	- curl | Failed to connect to {{.Host}} port {{.Port}}
 //
 //	## How to confirm
 //	- linux host: what to look at | `command`
+//	  healthy: what it says where all is well
+//	  sick: what it says here
 //
 //	## How to fix
-//	- linux: what to do | `command`
+//	- linux host: what to do | `command`
+//	  changes: what it changes
+//	  undo: `command`
 //
-// An indented line goes on with the item above it. Other sections may follow;
-// they are kept in Markdown only.
+//	## How to verify
+//	- any client: what must be so | `command`
+//
+//	## How to prevent it
+//	- any host: what to do
+//
+// An indented line goes on with what is above it. Sections come in this order,
+// each at most once; aliases, errors and topics may be left out.
 func parse(text string) (*Cause, error) {
-	rest, ok := strings.CutPrefix(text, "---\n")
-	if !ok {
-		return nil, errors.New(`a page begins with a line "---"`)
-	}
-	front, body, ok := strings.Cut(rest, "\n---\n")
-	if !ok {
-		return nil, errors.New(`the front matter ends with a line "---"`)
+	front, body, err := split(text)
+	if err != nil {
+		return nil, err
 	}
 	c := &Cause{Markdown: body}
-	if err := c.parseFront(front); err != nil {
+	if err := parseFront(front, []field{
+		{key: "id", text: &c.ID},
+		{key: "stage", text: &c.Stage},
+		{key: "title", text: &c.Title},
+		{key: "aliases", list: &c.Aliases, optional: true},
+		{key: "errors", list: &c.Errors, optional: true},
+		{key: "look_alikes", list: &c.LookAlikes},
+		{key: "topics", list: &c.Topics, optional: true},
+		{key: "sources", list: &c.Sources},
+	}); err != nil {
 		return nil, fmt.Errorf("front matter: %w", err)
 	}
-	intro, sections, _ := strings.Cut(body, "\n## ")
-	if c.Meaning = strings.Join(strings.Fields(intro), " "); c.Meaning == "" || c.Meaning[0] == '#' {
-		return nil, errors.New("no paragraph that says what it means")
+	intro, sections, more := strings.Cut(body, "\n## ")
+	if err := c.parseIntro(intro); err != nil {
+		return nil, err
 	}
+	if !more {
+		return c, nil
+	}
+	order := []string{showsHeading, confirmHeading, fixHeading, verifyHeading, preventHeading}
+	next := 0
 	for s := range strings.SplitSeq(sections, "\n## ") {
 		heading, lines, _ := strings.Cut(s, "\n")
-		into := &c.Confirm
-		switch heading {
-		case confirmHeading:
-		case fixHeading:
-			into = &c.Fix
-		default:
-			continue
+		i := slices.Index(order, heading)
+		switch {
+		case i < 0:
+			return nil, fmt.Errorf("unknown section %q", heading)
+		case i < next:
+			return nil, fmt.Errorf("section %q comes twice or too late", heading)
 		}
-		if *into != nil {
-			return nil, fmt.Errorf("section %q comes twice", heading)
-		}
-		items, err := parseItems(lines)
-		if err != nil {
+		next = i + 1
+		if err := c.parseSection(heading, lines); err != nil {
 			return nil, fmt.Errorf("section %q: %w", heading, err)
 		}
-		*into = items
 	}
 	return c, nil
 }
 
-// parseFront reads the five keys, each once, in any order.
-func (c *Cause) parseFront(front string) error {
-	seen := make(map[string]bool)
-	for line := range strings.SplitSeq(front, "\n") {
-		key, value, ok := strings.Cut(line, ": ")
-		if !ok || seen[key] {
-			return fmt.Errorf("%q is no new key with a value", line)
+// parseIntro reads the sentence and the ladder.
+func (c *Cause) parseIntro(intro string) error {
+	meaning, ladder, ok := strings.Cut(intro, ladderFence)
+	if ok {
+		var rest string
+		if ladder, rest, ok = strings.Cut(ladder, "\n```"); !ok || strings.TrimSpace(rest) != "" || strings.TrimSpace(ladder) == "" {
+			return errors.New("the ladder is empty, does not end with a line ```, or something follows it")
 		}
-		seen[key] = true
-		var err error
-		switch key {
-		case "id":
-			c.ID = value
-		case "stage":
-			c.Stage = value
-		case "title":
-			c.Title = value
-		case "look_alikes":
-			c.LookAlikes, err = parseList(value)
-		case "sources":
-			c.Sources, err = parseList(value)
-		default:
-			err = errors.New("unknown key")
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
+		c.Ladder = ladder
 	}
-	for _, key := range []string{"id", "stage", "title", "look_alikes", "sources"} {
-		if !seen[key] {
-			return fmt.Errorf("no %s", key)
-		}
+	if c.Meaning = strings.Join(strings.Fields(meaning), " "); c.Meaning == "" || c.Meaning[0] == '#' {
+		return errors.New("no paragraph that says what it means")
+	}
+	if strings.Contains(c.Meaning, "```") {
+		return errors.New("a block that is no ```ladder")
 	}
 	return nil
 }
 
-// parseList reads [a, b] or ["a", "b"]; no element holds a comma or a quote.
-func parseList(s string) ([]string, error) {
-	if len(s) < 2 || s[0] != '[' || s[len(s)-1] != ']' {
-		return nil, fmt.Errorf("%q is no list in brackets", s)
+func (c *Cause) parseSection(heading, lines string) (err error) {
+	switch heading {
+	case showsHeading:
+		c.Shows, err = parseShown(lines)
+	case confirmHeading:
+		c.Confirm, err = parseItems(lines, "healthy", "sick")
+	case fixHeading:
+		c.Fix, err = parseItems(lines, "changes", "undo")
+	case verifyHeading:
+		c.Verify, err = parseItems(lines)
+	case preventHeading:
+		c.Prevent, err = parseItems(lines)
 	}
-	var list []string
-	for e := range strings.SplitSeq(s[1:len(s)-1], ",") {
-		e = strings.TrimSpace(e)
-		if n := len(e); n >= 2 && e[0] == '"' && e[n-1] == '"' {
-			e = e[1 : n-1]
-		}
-		if e == "" || strings.Contains(e, `"`) {
-			return nil, fmt.Errorf("%q has an empty or badly quoted element", s)
-		}
-		list = append(list, e)
-	}
-	return list, nil
+	return err
 }
 
-// parseItems reads the items of a section. The result is never nil.
-func parseItems(lines string) ([]Item, error) {
-	items := []Item{}
-	var item string
-	flush := func() error {
-		if item == "" {
-			return nil
-		}
-		it, err := parseItem(item)
-		items, item = append(items, it), ""
-		return err
-	}
+// bullets yields the text of each "- " bullet, one string for each of its
+// parts: the bullet itself with the lines that go on with it, and one for every
+// continuation line that begins with one of the keys and a colon.
+func bullets(lines string, keys []string) ([][]string, error) {
+	var all [][]string
 	for line := range strings.SplitSeq(lines, "\n") {
 		switch {
 		case line == "":
 		case strings.HasPrefix(line, "- "):
-			if err := flush(); err != nil {
-				return nil, err
+			all = append(all, []string{line[2:]})
+		case len(all) > 0 && strings.HasPrefix(line, "  "):
+			line = strings.TrimSpace(line)
+			b := &all[len(all)-1]
+			key, _, ok := strings.Cut(line+" ", ": ")
+			if ok && slices.Contains(keys, key) {
+				*b = append(*b, line)
+			} else {
+				(*b)[len(*b)-1] += " " + line
 			}
-			item = line[2:]
-		case item != "" && strings.HasPrefix(line, "  "):
-			item += " " + strings.TrimSpace(line)
 		default:
 			return nil, fmt.Errorf("%q is neither an item nor goes on with one", line)
 		}
 	}
-	return items, flush()
+	return all, nil
+}
+
+// parseShown reads "- program | text".
+func parseShown(lines string) ([]Shown, error) {
+	all, err := bullets(lines, nil)
+	if err != nil {
+		return nil, err
+	}
+	var shown []Shown
+	for _, b := range all {
+		program, text, ok := strings.Cut(b[0], " | ")
+		s := Shown{Program: strings.TrimSpace(program), Text: strings.TrimSpace(text)}
+		if !ok || s.Program == "" || s.Text == "" {
+			return nil, fmt.Errorf("%q is no program and its text, with \" | \" between", b[0])
+		}
+		shown = append(shown, s)
+	}
+	return shown, nil
+}
+
+// parseItems reads the items of a section, which may have parts with the keys.
+func parseItems(lines string, keys ...string) ([]Item, error) {
+	all, err := bullets(lines, keys)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]Item, 0, len(all))
+	for _, b := range all {
+		it, err := parseItem(b[0])
+		if err != nil {
+			return nil, err
+		}
+		for _, part := range b[1:] {
+			key, value, _ := strings.Cut(part, ":")
+			if err := it.set(key, strings.TrimSpace(value)); err != nil {
+				return nil, fmt.Errorf("%q: %w", b[0], err)
+			}
+		}
+		items = append(items, it)
+	}
+	return items, nil
+}
+
+// set fills a part of an item, each once.
+func (it *Item) set(key, value string) error {
+	var into *string
+	switch key {
+	case "healthy":
+		into = &it.Healthy
+	case "sick":
+		into = &it.Sick
+	case "changes":
+		into = &it.Changes
+	case "undo":
+		var err error
+		if value, it.UndoCommand, err = cutCommand(value); err != nil {
+			return err
+		}
+		into = &it.Undo
+	}
+	if *into != "" || value == "" && it.UndoCommand == "" {
+		return fmt.Errorf("%s comes twice or is empty", key)
+	}
+	*into = value
+	return nil
 }
 
 // parseItem reads "os where: text | `command`".
@@ -161,25 +237,36 @@ func parseItem(s string) (Item, error) {
 	}
 	var it Item
 	it.OS, it.Where, _ = strings.Cut(head, " ")
-	switch it.OS {
-	case "linux", "macos", "windows":
-	default:
-		return Item{}, fmt.Errorf("%q is no system (linux, macos, windows)", it.OS)
+	if !slices.Contains(systems, it.OS) {
+		return Item{}, fmt.Errorf("%q is no system (%s)", it.OS, strings.Join(systems, ", "))
 	}
 	switch it.Where {
 	case "", "client", "host", "both":
 	default:
 		return Item{}, fmt.Errorf("%q is no place (client, host, both)", it.Where)
 	}
-	it.Text = text
-	if text, command, ok := strings.Cut(text, " | `"); ok {
-		it.Text, it.Command = text, strings.TrimSuffix(command, "`")
-		if it.Command == "" || it.Command == command || strings.Contains(it.Command, "`") {
-			return Item{}, fmt.Errorf("%q does not end with one command in backticks", s)
-		}
+	var err error
+	if it.Text, it.Command, err = cutCommand(text); err != nil {
+		return Item{}, err
 	}
 	if it.Text = strings.TrimSpace(it.Text); it.Text == "" {
 		return Item{}, fmt.Errorf("%q has no text", s)
 	}
 	return it, nil
+}
+
+// cutCommand reads "text | `command`", a text alone, or a command alone.
+func cutCommand(s string) (text, command string, err error) {
+	text, command, ok := strings.Cut(s, " | `")
+	if rest, alone := strings.CutPrefix(s, "`"); alone {
+		text, command, ok = "", rest, true
+	}
+	if !ok {
+		return s, "", nil
+	}
+	c := strings.TrimSuffix(command, "`")
+	if c == "" || c == command || strings.Contains(c, "`") {
+		return "", "", fmt.Errorf("%q does not end with one command in backticks", s)
+	}
+	return text, c, nil
 }
