@@ -141,8 +141,14 @@ func (o *observer) repeats(v *view) {
 		o.add(evidence.ProbeLoss, evidence.LossSome, "connect", m.At, "%d of %d SYNs went unanswered", lost, max(sent, lost))
 	case lost == 0 && sent > 0 && !slices.ContainsFunc(v.a.Attempts, func(t evidence.Attempt) bool { return t.Retransmits > 0 }):
 		o.add(evidence.ProbeLoss, evidence.LossNone, "connect", m.At, "no SYN had to be sent twice")
+	case lost == 0 && sent > 0 && !slices.ContainsFunc(v.a.Attempts, v.overdue):
+		o.add(evidence.ProbeLoss, evidence.LossNone, "connect", m.At, "SYNs were sent again only because the round trip takes %s, and the kernel waits 1 s", ms(v.rtt()))
 	}
 }
+
+// overdue says that the SYN was sent again more often than a long round trip
+// explains: once a second at most, RFC 6298 section 2.
+func (v *view) overdue(t evidence.Attempt) bool { return t.Retransmits > int(v.rtt()/time.Second) }
 
 // sourcesAgree says whether SYNs from other source ports were tried, and
 // whether all fared as the attempt did.

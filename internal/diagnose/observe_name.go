@@ -203,7 +203,7 @@ func (o *observer) nameOddities(s *evidence.Set, n *evidence.Name) {
 	}
 	o.add(evidence.NameSuffix, yesNo(suffix), "resolve", n.At, "%s", text)
 	o.serversAgree(n)
-	self := slices.ContainsFunc(n.Addrs, func(a netip.Addr) bool { return a.IsLoopback() || a.IsUnspecified() })
+	self := slices.ContainsFunc(n.Addrs, func(a netip.Addr) bool { return a.IsLoopback() || a.IsUnspecified() }) || ownAll(s)
 	if self && !localName(asked) {
 		o.add(evidence.NamePointsTo, evidence.PointsSelf, "resolve", n.At, "%s resolves to %s, which is this host itself", n.Host, addrList(n.Addrs))
 	} else {
@@ -219,6 +219,11 @@ func (o *observer) nameOddities(s *evidence.Set, n *evidence.Name) {
 	} else {
 		o.add(evidence.NameSpeed, evidence.SpeedFast, "resolve", n.At+n.Took, "resolving the name took %s", ms(n.Took))
 	}
+}
+
+// ownAll says that every address of the name is one of this host's.
+func ownAll(s *evidence.Set) bool {
+	return len(s.Addresses) > 0 && !slices.ContainsFunc(s.Addresses, func(a evidence.Address) bool { return a.Route == nil || !a.Route.Local })
 }
 
 func localName(name string) bool {
