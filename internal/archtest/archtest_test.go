@@ -21,18 +21,19 @@ const module = "github.com/tcpwhy/tcpwhy/"
 // layers from the top. A package may import those of lower layers, and of its
 // own layer only what sideways allows.
 var layers = [][]string{
-	{"cmd/tcpwhy", "internal/cli", "internal/report"},
-	{"internal/probe", "internal/judge"},
+	{"cmd/tcpwhy", "internal/cli", "internal/report", "."},
+	{"internal/probe", "internal/judge", "internal/isolate"},
 	{"internal/diagnose", "internal/cause", "internal/manual"},
-	{"internal/collect", "internal/collect/..."},
-	{"internal/wire", "internal/pcapfile", "internal/afpacket", "internal/rawsock", "internal/netns", "internal/rtnl", "internal/sockdiag", "internal/nft", "internal/tcpsock"},
+	{"internal/collect", "internal/collect/...", "internal/tcpflow"},
+	{"internal/wire", "internal/decap", "internal/pcapfile", "internal/afpacket", "internal/rawsock", "internal/netns", "internal/rtnl", "internal/sockdiag", "internal/nft", "internal/tcpsock", "internal/errtext"},
 	{"internal/flow", "internal/evidence", "internal/verdict", "internal/htmlstyle"},
 }
 
 // sideways lists the imports within a layer that are allowed, with the reason.
 var sideways = map[string]map[string]string{
 	"cmd/tcpwhy":           {"internal/cli": "main only calls it"},
-	"internal/cli":         {"internal/report": "the command line prints reports"},
+	"internal/cli":         {"internal/report": "the command line prints reports", ".": "it explains errors as the library does"},
+	".":                    {"internal/report": "a diagnosis is also given as the JSON of the contract"},
 	"internal/diagnose":    {"internal/cause": "it reasons over the catalogue", "internal/manual": "fixes come from the manual"},
 	"internal/collect/...": {"internal/collect": "the clock and the request"},
 	"internal/evidence":    {"internal/flow": "evidence names targets and four-tuples"},
@@ -47,9 +48,11 @@ var sideways = map[string]map[string]string{
 // side packages stand beside the layers: what they may import of ours.
 var side = map[string][]string{
 	"internal/lab":                {"internal/netns", "internal/rtnl", "internal/nft"},
+	"internal/sandbox":            {},
 	"internal/nettest":            {"internal/netns"},
 	"internal/archtest":           {},
 	"internal/report/reporttest":  {"internal/report"},
+	"internal/tcpflow/flowtest":   {},
 	"internal/tcpsock/routertest": {"internal/netns", "internal/nettest", "internal/rtnl", "internal/nft"},
 }
 
@@ -85,6 +88,9 @@ func TestForbiddenIsForbidden(t *testing.T) {
 		{"internal/collect/path", "internal/collect/connect"},
 		{"internal/lab", "internal/collect/route"},
 		{"internal/diagnose", "internal/lab"},
+		{"internal/probe", "internal/sandbox"},
+		{"internal/sandbox", "internal/flow"},
+		{"internal/probe", "."},
 		{"internal/nowhere", "internal/evidence"},
 	} {
 		if forbidden(c[0], c[1]) == "" {
@@ -184,7 +190,12 @@ func packages(t *testing.T) map[string]*pkg {
 			p.comments = append(p.comments, name)
 		}
 		for _, s := range f.Imports {
-			if v, err := strconv.Unquote(s.Path.Value); err == nil && strings.HasPrefix(v, module) {
+			v, err := strconv.Unquote(s.Path.Value)
+			switch {
+			case err != nil:
+			case v+"/" == module:
+				p.imports["."] = file
+			case strings.HasPrefix(v, module):
 				p.imports[strings.TrimPrefix(v, module)] = file
 			}
 		}

@@ -1,92 +1,128 @@
 package cli
 
 import (
-	"bufio"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tcpwhy/tcpwhy/internal/cause"
+	"github.com/tcpwhy/tcpwhy"
+	"github.com/tcpwhy/tcpwhy/internal/errtext"
 	"github.com/tcpwhy/tcpwhy/internal/manual"
 )
 
+const explainLong = `Shows a page of the manual, or explains an error: a cause or a topic by its
+name, an error by its name or number, or the very text that a program printed.
+An error text gives what it proves, what it leaves open, the causes that remain,
+and the command that would tell more. Nothing is sent.
+
+With - the text comes from standard input: every kind of error among the lines
+is explained once, as soon as it is seen.`
+
+const explainExamples = `  tcpwhy explain
+  tcpwhy explain no-listener
+  tcpwhy explain ECONNREFUSED
+  tcpwhy explain 10061
+  tcpwhy explain 'dial tcp 192.0.2.7:5432: i/o timeout'
+  some-program 2>&1 | tcpwhy explain -
+  tcpwhy explain --search conntrack`
+
+// explaining is one call of explain.
+type explaining struct {
+	*app
+	output  string
+	search  string
+	verbose bool
+}
+
 func (a *app) explain() *cobra.Command {
-	return &cobra.Command{
-		Use:   "explain [CAUSE]",
-		Short: "Show the manual: all causes, or the page of one",
-		Example: `  tcpwhy explain
-  tcpwhy explain no-listener`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return &usageError{"explain takes one cause", "All causes are listed by: tcpwhy explain"}
-			}
-			return nil
-		},
+	e := &explaining{app: a}
+	cmd := &cobra.Command{
+		Use:     "explain [CAUSE | ERROR | -]",
+		Short:   "Show the manual: all causes, one page, or what an error means",
+		Long:    explainLong,
+		Example: explainExamples,
+		Args:    cobra.ArbitraryArgs,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return manual.IDs(), cobra.ShellCompDirectiveNoFileComp
+			return slices.Concat(manual.IDs(), manual.Topics(), errtext.Names()), cobra.ShellCompDirectiveNoFileComp
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			out := bufio.NewWriter(a.host.Stdout)
-			if len(args) == 0 {
-				list(out, a.host.width())
-				return out.Flush()
-			}
-			page, ok := manual.Render(args[0], a.host.width())
-			if !ok {
-				return &usageError{fmt.Sprintf("there is no cause %q", args[0]), hint(args[0])}
-			}
-			out.WriteString(page)
-			return out.Flush() // tells of an error of the writes before, too
-		},
+		RunE: func(_ *cobra.Command, args []string) error { return e.run(args) },
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&e.output, "output", "o", "text", "`FORMAT` of the answer: text, md or json (one object a line)")
+	fl.StringVar(&e.search, "search", "", "list the pages that hold every one of these `WORDS`")
+	fl.BoolVarP(&e.verbose, "verbose", "v", false, "list every cause that an error leaves")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(explainFormats, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+var explainFormats = []string{"text", "md", "json"}
+
+func (e *explaining) run(args []string) error {
+	if !slices.Contains(explainFormats, e.output) {
+		return &usageError{fmt.Sprintf("unknown output format %q", e.output), "Formats are: " + strings.Join(explainFormats, ", ") + "."}
+	}
+	switch what := strings.Join(args, " "); {
+	case e.search != "" && len(args) > 0:
+		return &usageError{"--search looks through all pages and takes no other word", "Leave out the one or the other."}
+	case e.search != "":
+		return e.found(e.search)
+	case what == "-":
+		return e.stream(e.host.Stdin)
+	case len(args) == 0:
+		return e.paged(e.list)
+	case strings.TrimSpace(what) == "":
+		return &usageError{"there is nothing to explain in an empty text", "All causes are listed by: tcpwhy explain"}
+	default:
+		return e.one(what)
 	}
 }
 
-// list prints every cause by stage.
-func list(w io.Writer, width int) {
-	const column = 29 // where titles begin
-	var stage cause.Stage
-	for _, c := range cause.All() {
-		if c.Stage != stage {
-			if stage != "" {
-				fmt.Fprintln(w)
-			}
-			stage = c.Stage
-			fmt.Fprintln(w, strings.ToUpper(string(stage)))
-		}
-		fmt.Fprintf(w, "  %-*s", column-2, c.ID)
-		at := column
-		for i, word := range strings.Fields(c.Title) {
-			switch {
-			case i == 0:
-			case at+1+len(word) > width:
-				fmt.Fprintf(w, "\n%*s", column, "")
-				at = column
-			default:
-				fmt.Fprint(w, " ")
-				at++
-			}
-			fmt.Fprint(w, word)
-			at += len(word)
-		}
-		fmt.Fprintln(w)
+// one explains a word or a text.
+func (e *explaining) one(what string) error {
+	if ms := errtext.Lookup(what); len(ms) > 0 {
+		return e.paged(func(w *page) error { return e.errno(w, what, ms) })
 	}
-	fmt.Fprintln(w, "\nA page of the manual is shown by: tcpwhy explain CAUSE")
+	if id, ok := manual.Lookup(what); ok {
+		return e.paged(func(w *page) error { return e.manualPage(w, what, id) })
+	}
+	if x, ok := tcpwhy.ExplainKind(strings.ToLower(what)); ok {
+		return e.paged(func(w *page) error { return e.errorText(w, what, x) })
+	}
+	// An argument of several lines is read as a text of several lines is.
+	for line := range strings.Lines(what) {
+		if x, ok := tcpwhy.ExplainText([]byte(line)); ok {
+			return e.paged(func(w *page) error { return e.errorText(w, strings.TrimRight(line, "\r\n"), x) })
+		}
+	}
+	return &usageError{fmt.Sprintf("%s is neither one cause, nor a topic, nor an error that is known", e.quote(what)), hint(what)}
 }
 
-// hint names causes that look like what was typed.
+// quote bounds and escapes what was typed.
+func (e *explaining) quote(s string) string { return `"` + e.visible(s, 80) + `"` }
+
+// hint names what looks like the thing that was typed.
 func hint(typed string) string {
+	const most = 8
 	var near []string
-	for _, id := range manual.IDs() {
-		if typed != "" && (strings.Contains(id, typed) || strings.Contains(typed, id) || distance(id, typed) <= 2) {
-			near = append(near, id)
+	add := func(names []string, fold func(string) string) {
+		t := fold(typed)
+		for _, n := range names {
+			if len(t) < 60 && !slices.Contains(near, n) && (strings.Contains(n, t) || len(n) > 3 && strings.Contains(t, n) || distance(n, t) <= 2) {
+				near = append(near, n)
+			}
 		}
 	}
-	if len(near) > 0 && len(near) <= 8 {
-		return "Did you mean: " + strings.Join(near, ", ") + "?"
+	add(manual.IDs(), strings.ToLower)
+	add(manual.Topics(), strings.ToLower)
+	if len(typed) > 3 {
+		add(errtext.Names(), strings.ToUpper)
 	}
-	return "All causes are listed by: tcpwhy explain"
+	if len(near) > 0 && len(near) <= most {
+		return "Did you mean: " + strings.Join(near, ", ") + "? (tcpwhy explain --search WORD looks through all pages)"
+	}
+	return "All causes are listed by: tcpwhy explain (and searched by: tcpwhy explain --search WORD)"
 }
 
 // distance is the number of letters to insert, delete or replace to make one

@@ -30,6 +30,7 @@ const examples = `  tcpwhy db.internal.example:5432
   tcpwhy 192.0.2.7 ssh
   tcpwhy https://www.example/
   tcpwhy -o json '[2001:db8::7]:443'
+  tcpwhy --redact --report ticket.html db.internal.example:5432
   sudo tcpwhy --write attempt.pcapng 192.0.2.7:8080
   tcpwhy --expect refused 192.0.2.7:23`
 
@@ -46,6 +47,8 @@ type flags struct {
 	write    string
 	evidence string
 	expect   string
+	reports  []string
+	redact   bool
 	options  probe.Options
 }
 
@@ -87,12 +90,14 @@ func (a *app) root() *cobra.Command {
 	fl.StringVar(&f.write, "write", "", "keep the packets in the pcapng `FILE` (needs CAP_NET_RAW)")
 	fl.StringVar(&f.evidence, "evidence", "", "keep the raw evidence as JSON in `FILE`, for the report of a mistake")
 	fl.StringVar(&f.expect, "expect", "", "exit with 0 if and only if the outcome or the cause is `WHAT`")
-	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT` of the answer: text or json (one object a line)")
+	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT` of the answer: text, json (one object a line), html or md")
+	fl.StringArrayVar(&f.reports, "report", nil, "write a copy to `FILE`, in the format of its ending: .html, .md, .json, .txt")
+	fl.BoolVar(&f.redact, "redact", false, redactUsage)
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print the first line of the answer only")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "print everything, with the table of causes against facts")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("expect", cobra.FixedCompletions(expectable(), cobra.ShellCompDirectiveNoFileComp))
-	cmd.AddCommand(a.explain())
+	cmd.AddCommand(a.explain(), a.sandbox(), a.report(), a.manual(), a.lab(), a.pcap())
 	return cmd
 }
 
@@ -112,8 +117,8 @@ func (f *flags) parse() (probe.Options, error) {
 	if f.quiet && f.verbose {
 		return bad("-q and -v exclude each other", "Choose one of them.")
 	}
-	if f.output != "text" && f.output != "json" {
-		return bad(fmt.Sprintf("unknown output format %q", f.output), "Formats are: text, json.")
+	if f.redact && (f.write != "" || f.evidence != "") {
+		return bad("--redact does not reach into the files of --write and --evidence", "Leave out the one or the other.")
 	}
 	if f.timeout <= 0 || f.timeout > time.Hour {
 		return bad("--connect-timeout must be more than 0 and at most 1h", "For example: --connect-timeout 5s")
