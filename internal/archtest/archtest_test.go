@@ -22,10 +22,10 @@ const module = "github.com/tcpwhy/tcpwhy/"
 // own layer only what sideways allows.
 var layers = [][]string{
 	{"cmd/tcpwhy", "internal/cli", "internal/report", "."},
-	{"internal/probe", "internal/judge", "internal/isolate"},
+	{"internal/probe", "internal/judge", "internal/caplive", "internal/isolate", "internal/capture"},
 	{"internal/diagnose", "internal/cause", "internal/manual"},
-	{"internal/collect", "internal/collect/...", "internal/tcpflow"},
-	{"internal/wire", "internal/decap", "internal/pcapfile", "internal/afpacket", "internal/rawsock", "internal/netns", "internal/rtnl", "internal/sockdiag", "internal/nft", "internal/tcpsock", "internal/errtext"},
+	{"internal/collect", "internal/collect/...", "internal/tcpflow", "internal/capdiff"},
+	{"internal/wire", "internal/decap", "internal/pcapfile", "internal/pcapfilter", "internal/afpacket", "internal/rawsock", "internal/netns", "internal/rtnl", "internal/sockdiag", "internal/nft", "internal/tcpsock", "internal/errtext"},
 	{"internal/flow", "internal/evidence", "internal/verdict", "internal/htmlstyle"},
 }
 
@@ -36,6 +36,7 @@ var sideways = map[string]map[string]string{
 	".":                    {"internal/report": "a diagnosis is also given as the JSON of the contract"},
 	"internal/diagnose":    {"internal/cause": "it reasons over the catalogue", "internal/manual": "fixes come from the manual"},
 	"internal/collect/...": {"internal/collect": "the clock and the request"},
+	"internal/capdiff":     {"internal/tcpflow": "the connections that it compares"},
 	"internal/evidence":    {"internal/flow": "evidence names targets and four-tuples"},
 	"internal/verdict":     {"internal/evidence": "a verdict cites facts"},
 	"internal/afpacket":    {"internal/wire": "a packet is captured to be decoded"},

@@ -29,7 +29,7 @@ func listenerCauses() []Cause {
 		because("service-down", "the service is not running", 10, ServiceStopped),
 		{ID: "service-restarting", Stage: StageListener, Title: "the service comes and goes", Refines: nothing, Prior: 2,
 			Ways: append(closed(SocketsNone, P{HostService: is(ServiceFlapping)}),
-				closed(SocketsNone, P{HostService: is(ServiceFlapping), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), HostSockets: is(SocketsNone, SocketsServe)})...)},
+				closed(SocketsNone, P{HostService: is(ServiceFlapping), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossNone), ProbeSources: is(SourcesSame, SourcesDiffer), HostSockets: is(SocketsNone, SocketsServe)})...)},
 		because("bind-address-in-use", "the service could not bind: address in use", 1, ServiceBindInUse),
 		because("bind-not-permitted", "the service could not bind: permission denied", 1, ServiceBindPerm),
 		because("bind-address-missing", "the service could not bind: address not on the host", 1, ServiceBindAddr),
@@ -37,7 +37,7 @@ func listenerCauses() []Cause {
 			Ways: append(full(P{HostQueue: is(Full)}),
 				// It filled between SYN-ACK and ACK: the kernel ignores the ACK and what
 				// follows, and sends its SYN-ACK again.
-				with(opens(), P{SessionReply: is(ReplyNothing, NotAsked), SessionAcked: is(No), HostSYN: is(Yes), HostSYNACK: is(Yes), HostACK: is(Yes),
+				with(opens(), P{SessionReply: is(ReplyNothing, NotAsked), SessionAcked: is(No), AnswerFrom: is(DistanceHost, DistanceSame), HostSYN: is(Yes), HostSYNACK: is(Yes), HostACK: is(Yes),
 					HostQueue: is(Full), HostSockets: is(SocketsServe), HostRule: is(RuleNone), HostDrop: is(DropQueue, DropNone)})),
 			Weights: []Weight{{ProbeACK, ProbeRST, 8}, {ProbeACK, ProbeSilent, 0.3}}},
 		{ID: "syn-queue-full", Stage: StageListener, Title: "the table of half-open connections is full", Prior: 0.4,

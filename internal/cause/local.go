@@ -46,10 +46,10 @@ func localCauses() []Cause {
 			Ways: ways(
 				// Input rules drop what comes back.
 				with(silent(), remote(), P{AnswerDropped: is(Yes), HostSYN: is(Yes), HostSYNACK: is(Yes), HostAnswers: is(No, Yes, ResetsOnly),
-					PathEnd: is(PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole, PathShort)}),
-				with(silent(), P{SynLeft: is(No), PathEnd: is(PathNoHop, PathShort, PathOnLink), HostQueue: is(Free)}),
+					PathEnd: is(PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole)}),
+				with(silent(), P{SynLeft: is(No), PathEnd: is(PathNoHop, PathShort, PathOnLink), HostQueue: is(Free), HostSYNQueue: is(Free)}),
 				// A rule about the source port or a rate lets other SYNs out.
-				with(silent(), anyProbe(), P{SynLeft: is(No), HostQueue: is(Free), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeSources: is(SourcesSame, SourcesDiffer)}),
+				with(silent(), anyProbe(), P{SynLeft: is(No), HostQueue: is(Free), HostSYNQueue: is(Free), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeSources: is(SourcesSame, SourcesDiffer)}),
 			),
 			Weights: []Weight{{ConnectRepeat, RepeatMixed, 0.1}, {SynLeft, Yes, 0.2}}},
 		{ID: "local-firewall-reject", Stage: StageLocal, Title: "this host's own output rules reject the SYN", Prior: 3,

@@ -43,7 +43,7 @@ func pathCauses() []Cause {
 					PathEnd: is(PathShort, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole),
 					HostSYN: is(No), HostRule: is(RuleNone), HostDrop: is(DropNone), PathRule: is(RuleDrop)}),
 				// It lets SYNs pass and drops what follows.
-				with(opens(), remote(), P{SessionReply: is(ReplyNothing, NotAsked), SessionAcked: is(No),
+				with(opens(), remote(), P{SessionReply: is(ReplyNothing, NotAsked), SessionAcked: is(No), AnswerFrom: is(DistanceHost, DistanceSame),
 					HostSYN: is(Yes), HostSYNACK: is(Yes), HostACK: is(No), HostRule: is(RuleNone), PathRule: is(RuleDrop)}),
 			),
 			Weights: []Weight{{PathEnd, PathLastHop, 0.5}, {PathEnd, PathOnLink, 0.2}, {ProbeACK, ProbeRST, 0.1}, {Connect, ConnOpen, 0.1}}},
@@ -102,7 +102,7 @@ func pathCauses() []Cause {
 		{ID: "duplicate-address", Stage: StagePath, Title: "two hosts own the address", Prior: 0.3,
 			Ways: ways(
 				with(leaves(), remote(), P{RouteTo: is(NextHopTarget), NeighOwners: is(OwnersSeveral), ConnectInTime: is(Yes, WhenNever), AnswerDropped: is(No), HostSYN: is(No)}),
-				with(leaves(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossNone), ProbeSources: is(SourcesSame, SourcesDiffer), Connect: is(ConnOpen, ConnRefused), ConnectInTime: is(Yes), HostSYN: is(No)}),
+				with(leaves(), remote(), P{RouteTo: is(NextHopTarget), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossNone), ProbeSources: is(SourcesSame, SourcesDiffer), Connect: is(ConnOpen, ConnRefused), ConnectInTime: is(Yes), HostSYN: is(No)}),
 			)},
 	}
 }

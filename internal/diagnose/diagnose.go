@@ -125,10 +125,10 @@ func (d *Differential) Settled() bool {
 
 // known says whether a fact with the key is there that no check can better. That
 // an answer comes from as far away as a closed port's can become "as the
-// host's", and that only resets come back "the host answers".
+// host's", and that only resets come back, or nothing yet, "the host answers".
 func (d *Differential) known(k evidence.Key) bool {
 	return slices.ContainsFunc(d.facts, func(f evidence.Fact) bool {
-		return f.Key == k && f.Value != evidence.DistanceSame && f.Value != evidence.ResetsOnly
+		return f.Key == k && f.Value != evidence.DistanceSame && f.Value != evidence.ResetsOnly && !(k == evidence.HostAnswers && f.Value == evidence.No)
 	})
 }
 

@@ -87,7 +87,11 @@ func (o *observer) answer(v *view) {
 // dropped: packets are captured before the rules of this host see them.
 func (o *observer) dropped(v *view) {
 	c := v.a.Capture
+	// A server that missed our ACK, or whose SYN-ACK was lost, sends it again;
+	// what comes once the attempt is over was not kept from it.
+	const late = 20 * time.Millisecond
 	switch p := v.captured("SYN"); {
+	case p != nil && p.At > v.main.At+v.main.Took-late:
 	case p != nil:
 		o.add(evidence.AnswerDropped, evidence.Yes, "packets", p.At, "%s arrived on %s, but this host's TCP never got it", p.Flags, p.Interface)
 	case c != nil && c.Received > 0 && c.Dropped == 0:

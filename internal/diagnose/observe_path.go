@@ -31,10 +31,13 @@ func (o *observer) distance(v *view) {
 		o.add(evidence.AnswerVia, evidence.ViaNetwork, "packets", p.At, "the RST came in on %s", p.Interface)
 	}
 	a, b := v.a.Path, v.a.OtherPath
-	if !samePath(v.addr(), a, b) {
+	if !samePath(v.addr(), a, b) || a != nil && a.Uneven || b != nil && b.Uneven {
 		return
 	}
 	if p != nil && p.TTL > 0 {
+		if v.kind == evidence.AnswerRST && v.scattered() {
+			return
+		}
 		mine := distanceOf(p.TTL)
 		if host, how := v.hostByTTL(); host > 0 {
 			if mine > host && !(exact(a) && exact(b) && a.AnswerTTL > b.AnswerTTL) {
@@ -47,6 +50,23 @@ func (o *observer) distance(v *view) {
 	if exact(a) && exact(b) && (b.Answer == "rst" || b.Answer == "syn-ack") {
 		o.compare(v, sighting{a.AnswerTTL, "TTL " + plural(a.AnswerTTL, "hop", "hops")}, sighting{b.AnswerTTL, "a closed port"}, false)
 	}
+}
+
+// scattered says that RSTs from the port, or those from the closed one, came
+// from different distances: several paths lead back.
+func (v *view) scattered() bool {
+	seen := map[uint16]int{}
+	for i := range v.a.Packets {
+		p := &v.a.Packets[i]
+		if p.Kind != "tcp" || p.Outgoing || p.Src.Addr() != v.addr() || p.TTL == 0 || !hasFlag(p.Flags, "RST") {
+			continue
+		}
+		if ttl, ok := seen[p.Src.Port()]; ok && ttl != p.TTL {
+			return true
+		}
+		seen[p.Src.Port()] = p.TTL
+	}
+	return false
 }
 
 // samePath says that the same routers stand at the same distances on the way to
@@ -152,11 +172,12 @@ func (o *observer) path(v *view) {
 	switch {
 	case last == 0 && other == 0 && v.a.Route != nil && v.a.Route.Type == "unicast" && !v.a.Route.Gateway.IsValid():
 		o.add(evidence.PathEnd, evidence.PathOnLink, "path", p.At, "no router stands in between")
-	case last < other && triedTwice(p, last+1):
+	case last < other && triedTwice(p, last+1) && !p.Uneven && !b.Uneven:
 		h, _ := hopAt(b, other)
 		o.add(evidence.PathEnd, evidence.PathShort, "path", p.At, "SYNs to port %d get %s; those to port %d get as far as %v, %s", p.Port, reach(last), b.Port, h.Addr, plural(other, "hop", "hops"))
 	case last < other:
-		// One try only: the router may limit its ICMP. Nothing may be concluded.
+		// One try only: the router may limit its ICMP; or paths differ in length.
+		// Nothing may be concluded.
 	case last == 0 && (b == nil || b.AnswerTTL == 0):
 		o.add(evidence.PathEnd, evidence.PathNoHop, "path", p.At, "no router on the way answered")
 	case v.reached(b):

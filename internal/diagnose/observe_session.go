@@ -192,6 +192,24 @@ func (o *observer) resetDistance(v *view, s *evidence.Session) {
 		plural(a, "hop", "hops"), open.TTL, plural(b, "hop", "hops"), reset.TTL)
 }
 
+// synQueue: the counters are those of this network namespace, so a SYN that
+// other programs lost counts, too; but it is lost here.
+func (o *observer) synQueue(v *view, room bool) {
+	c := v.a.Counters
+	if c == nil || v.kind != evidence.AnswerNone || v.inCall() {
+		return
+	}
+	full, drops := c.Delta["TcpExt.TCPReqQFullDrop"], c.Delta["TcpExt.ListenDrops"]
+	switch {
+	case full > 0:
+		o.add(evidence.HostSYNQueue, evidence.Full, "counters", 0, "the table of half-open connections was full for %s (TCPReqQFullDrop)", plural(int(full), "SYN", "SYNs"))
+	case drops > 0 && c.Delta["TcpExt.ListenOverflows"] == 0 && room:
+		o.add(evidence.HostSYNQueue, evidence.Full, "counters", 0, "listeners here dropped %s, and not for a full accept queue (ListenDrops)", plural(int(drops), "SYN", "SYNs"))
+	case drops == 0:
+		o.add(evidence.HostSYNQueue, evidence.Free, "counters", 0, "no listener here dropped a SYN")
+	}
+}
+
 // host derives what the socket table says when the target is this host.
 func (o *observer) host(v *view) {
 	if l := v.a.Listeners; l != nil && v.here {
@@ -231,6 +249,7 @@ func (o *observer) sockets(v *view, l *evidence.Listeners) {
 			o.add(evidence.HostQueue, evidence.Full, "listener", l.At, "its accept queue is full: %d waiting, backlog %d", serving.Queue, serving.Backlog)
 		} else {
 			o.add(evidence.HostQueue, evidence.Free, "listener", l.At, "its accept queue has room: %d waiting, backlog %d", serving.Queue, serving.Backlog)
+			o.synQueue(v, true)
 		}
 	case len(l.OnPort) == 0:
 		o.add(evidence.HostSockets, evidence.SocketsNone, "listener", l.At, "no socket of this host listens on port %d (%s in all)", port, plural(l.Total, "listening socket", "listening sockets"))

@@ -79,6 +79,9 @@ type Path struct {
 	// at the known distance and got nothing. Filled by the collector for TTLs
 	// above the last hop that answered.
 	Unanswered int `json:"unanswered,omitempty"`
+	// Uneven says that SYNs with one and the same TTL reach the port by some
+	// paths and not by others, so that its distance says nothing.
+	Uneven bool `json:"uneven,omitempty"`
 }
 
 // Hop is what came back for one TTL.

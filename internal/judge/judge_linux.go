@@ -83,8 +83,10 @@ type Result struct {
 	// the truth. Sharp: no candidate is left that the ideal does not leave.
 	Sound bool `json:"sound"`
 	Sharp bool `json:"sharp"`
-	// Extra are the candidates beyond the ideal.
+	// Extra are the candidates beyond the ideal, and Why says, where that is known,
+	// what the program lacks to rule them out.
 	Extra []string `json:"extra,omitempty"`
+	Why   string   `json:"why,omitempty"`
 	// Unsupported says what the kernel lacks to make the scenario, "" if nothing.
 	Unsupported string `json:"unsupported,omitempty"`
 	// Error says why there was nothing to judge: the lab or the program failed.
@@ -148,6 +150,9 @@ func (c Case) Ask(l *lab.Lab, program string, args ...string) (Result, []byte) {
 		return r, nil
 	}
 	r.judge(c.Ideal())
+	if !r.Sharp {
+		r.Why = c.Scenario.Blunt
+	}
 	return r, out
 }
 

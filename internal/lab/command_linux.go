@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -21,8 +22,9 @@ const nobody = 65534
 // how it is started, so use only the methods below to do that.
 type Cmd struct {
 	*exec.Cmd
-	ns    *netns.NS
-	binds map[string]string
+	ns      *netns.NS
+	binds   map[string]string
+	prepare func() error
 }
 
 // Command prepares a program to run on a host, where it sees the scenario's
@@ -33,17 +35,27 @@ type Cmd struct {
 // to reach and run its file; inside a user namespace, where there is no other
 // user to become, it starts it in one more, in which it is not root either.
 func (l *Lab) Command(host string, ordinary bool, name string, args ...string) *Cmd {
+	user := host == l.Scenario.From
+	if user && l.descriptors > 0 {
+		// The limit is one of a process: only itself can set it before it begins.
+		limit := fmt.Sprintf(`ulimit -n %d && exec "$@"`, l.descriptors)
+		name, args = "/bin/sh", append([]string{"-c", limit, "sh", name}, args...)
+	}
 	cmd := exec.CommandContext(l.ctx, name, args...)
 	cmd.WaitDelay = time.Second // for children of its own that hold its output
 	cmd.Env = append(os.Environ(), l.env...)
 	if ordinary {
 		cmd.SysProcAttr = unprivileged()
 	}
-	return &Cmd{cmd, l.machines[host].ns, l.files}
+	c := &Cmd{cmd, l.machines[host].ns, l.files, func() error { return nil }}
+	if user {
+		c.prepare = l.confine
+	}
+	return c
 }
 
 // Start starts the command; Wait must follow.
-func (c *Cmd) Start() error { return c.ns.Start(c.Cmd, c.binds) }
+func (c *Cmd) Start() error { return c.ns.Start(c.Cmd, c.binds, c.prepare) }
 
 // Run starts the command and waits for its end.
 func (c *Cmd) Run() error {

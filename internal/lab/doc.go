@@ -15,8 +15,10 @@
 //			out, err := l.Command(s.From, true, program, l.Target()).Output()
 //			err = l.Close()
 //
-// It needs root, or a user namespace such as nettest.InUserNS gives: root there
-// is enough for every scenario. An error that wraps errors.ErrUnsupported says
+// Combine makes one scenario of several.
+//
+// It needs root, or a user namespace such as package isolate makes: root there is
+// enough for nearly every scenario. An error that wraps errors.ErrUnsupported says
 // which kernel feature a scenario lacks.
 //
 // The lab imports netns, rtnl and nft only. It shares nothing with the

@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -31,17 +31,20 @@ type Lab struct {
 	cancel   context.CancelFunc
 	machines map[string]*machine
 	servers  map[door]server
-	zone     atomic.Pointer[zone] // what the name server says; nil without one
-	names    net.PacketConn       // the name server's, for UDP
-	serving  sync.WaitGroup       // everything that runs until Close
-	closers  []io.Closer          // what makes it end, beside cancel
-	err      error                // the first error of the scenario's make
+	names    map[string]*nameServer // by host
+	serving  sync.WaitGroup         // everything that runs until Close
+	closers  []io.Closer            // what makes it end, beside cancel
+	err      error                  // the first error of the scenario's make
 
 	dst    netip.AddrPort
 	target string
 	dir    string            // holds the files
 	files  map[string]string // path a program opens: file in dir that it gets
 	env    []string          // for programs, beside our own
+	ca     *authority        // that programs trust; nil before trust
+
+	descriptors int           // the limit of the user's programs; 0 is ours
+	denied      syscall.Errno // what a seccomp filter of theirs says to connect(2); 0 without one
 }
 
 // Params change how a scenario is made; the zero value leaves it as it is.
@@ -66,12 +69,12 @@ func Open(ctx context.Context, s Scenario, f Family, p Params) (_ *Lab, err erro
 	if !slices.Contains(s.Families, f) {
 		return nil, fmt.Errorf("lab: scenario %s cannot be made for %v", s.Name, f)
 	}
-	if p.Later && s.fault == nil {
+	if p.Later && !s.StartsWell() {
 		return nil, fmt.Errorf("lab: scenario %s cannot start later: it is broken, or well, from the beginning", s.Name)
 	}
 	l := &Lab{
 		Scenario: s, Family: f, Params: p,
-		machines: make(map[string]*machine), servers: make(map[door]server), files: make(map[string]string),
+		machines: make(map[string]*machine), servers: make(map[door]server), files: make(map[string]string), names: make(map[string]*nameServer),
 	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	defer func() {
@@ -90,15 +93,20 @@ func Open(ctx context.Context, s Scenario, f Family, p Params) (_ *Lab, err erro
 		return nil, err
 	}
 	l.defaults()
+	s.healthy(l)
+	if p.Later || l.err != nil {
+		return l, l.err
+	}
+	return l, l.Break()
+}
+
+// healthy makes the state before the fault.
+func (s Scenario) healthy(l *Lab) {
 	if s.setup == nil {
 		l.service(Server)
 	} else {
 		s.setup(l)
 	}
-	if p.Later || l.err != nil {
-		return l, l.err
-	}
-	return l, l.Break()
 }
 
 // Break makes the fault. Open does unless Params.Later is set.
@@ -107,55 +115,6 @@ func (l *Lab) Break() error {
 		l.Scenario.fault(l)
 	}
 	return l.err
-}
-
-// build makes the hosts, then the links, then the routes.
-func (l *Lab) build(t Topology) error {
-	for _, h := range t.Hosts {
-		m, err := newMachine(h, slices.Contains(t.Routers, h))
-		if err != nil {
-			return err
-		}
-		l.machines[h] = m
-	}
-	for _, link := range t.Links {
-		if err := l.connect(link); err != nil {
-			return err
-		}
-	}
-	for _, link := range t.Links {
-		for _, e := range []End{link.A, link.B} {
-			if err := l.machines[e.Host].ready(l.ctx, e.Interface); err != nil {
-				return err
-			}
-		}
-	}
-	for _, r := range t.Routes {
-		if err := l.machines[r.Host].change.AddRoute(rtnl.RouteSpec{Dst: r.Dst, Via: r.Via}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l *Lab) connect(link Link) error {
-	a, b := l.machines[link.A.Host], l.machines[link.B.Host]
-	if err := a.change.AddVeth(link.A.Interface, link.B.Interface, b.ns.Fd()); err != nil {
-		return err
-	}
-	for _, e := range []End{link.A, link.B} {
-		m := l.machines[e.Host]
-		if err := m.change.SetUp(e.Interface); err != nil {
-			return err
-		}
-		for _, p := range e.Addrs {
-			if err := m.change.AddAddress(e.Interface, p); err != nil {
-				return err
-			}
-			m.addrs = append(m.addrs, p.Addr())
-		}
-	}
-	return nil
 }
 
 // defaults are the target and the files that most scenarios leave as they are.
@@ -274,13 +233,15 @@ func (l *Lab) file(path, content string) {
 	l.files[path] = l.write(filepath.Base(path), content)
 }
 
-// hosts writes /etc/hosts for the programs of the lab: the names of its hosts,
-// and more lines.
+// hosts writes /etc/hosts for the programs of the lab: the names of its hosts
+// for the lab's family, in which the fault is, and more lines.
 func (l *Lab) hosts(more ...string) {
 	lines := []string{"127.0.0.1 localhost", "::1 localhost"}
 	for _, h := range l.Scenario.Topology.Hosts {
 		for _, a := range l.machines[h].addrs {
-			lines = append(lines, a.String()+" "+h)
+			if a.Is4() == (l.Family == V4) {
+				lines = append(lines, a.String()+" "+h)
+			}
 		}
 	}
 	l.file("/etc/hosts", strings.Join(append(lines, more...), "\n")+"\n")

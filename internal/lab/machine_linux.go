@@ -71,13 +71,14 @@ func newMachine(name string, router bool) (_ *machine, err error) {
 }
 
 // ready waits until the interface passes packets of both families.
-func (m *machine) ready(ctx context.Context, iface string) error {
+func (m *machine) ready(ctx context.Context, e End) error {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
-	if err := m.change.WaitCarrier(ctx, iface, true); err != nil {
-		return err
+	err := m.change.WaitCarrier(ctx, e.Interface, true)
+	if err == nil && len(e.Addrs) > 0 {
+		err = m.change.WaitIPv6(ctx, e.Interface)
 	}
-	return m.change.WaitIPv6(ctx, iface)
+	return err
 }
 
 // sysctl writes a setting of the machine, by its dotted name.

@@ -25,6 +25,8 @@ type Scenario struct {
 	Cause string
 	// Also are the causes that a combined scenario has beside Cause.
 	Also []string
+	// Shows is what the user sees of it, in one line of plain words.
+	Shows string
 	// Stage is that of the list the scenario stands in; "healthy" has no fault.
 	Stage string
 	// Topology is what the fault is made in.
@@ -38,9 +40,15 @@ type Scenario struct {
 	Connect, Connect6 Outcome
 	// After is what follows the handshake, if Connect is Opens.
 	After Ending
+	// Args are arguments that the program is given before the target. Args6 are
+	// those with IPv6, if different.
+	Args, Args6 []string
 
 	// Ideal are the causes that the best possible verdict leaves.
 	Ideal Ideal
+
+	// Blunt says why the program does not reach the ideal yet, "" where it does.
+	Blunt string
 
 	// setup is the healthy state: services, names, the target. fault breaks it;
 	// nil where nothing is broken, or where setup makes what was never well.
@@ -86,8 +94,20 @@ func (s Scenario) Expected(f Family) Outcome {
 	return s.Connect
 }
 
+// Arguments are the arguments of the program with the family.
+func (s Scenario) Arguments(f Family) []string {
+	if f == V6 && s.Args6 != nil {
+		return s.Args6
+	}
+	return s.Args
+}
+
 // Truth are the causes that the scenario makes.
 func (s Scenario) Truth() []string { return append([]string{s.Cause}, s.Also...) }
+
+// StartsWell says whether all is well before the fault, so that Params.Later can
+// be set.
+func (s Scenario) StartsWell() bool { return s.fault != nil }
 
 // Scenarios lists all scenarios, by stage.
 func Scenarios() []Scenario {
@@ -96,8 +116,8 @@ func Scenarios() []Scenario {
 		name string
 		list []Scenario
 	}{
-		{"healthy", healthy()}, {"name", names()}, {"local", locals()}, {"path", paths()},
-		{"host", hosts()}, {"listener", listeners()}, {"session", sessions()},
+		{"healthy", healthy()}, {"healthy", oddNames()}, {"healthy", oddServers()}, {"name", names()}, {"local", locals()}, {"path", paths()},
+		{"host", hosts()}, {"listener", listeners()}, {"listener", oddRefusals()}, {"session", sessions()}, {"session", oddEndings()},
 	} {
 		for i := range stage.list {
 			stage.list[i].Stage = stage.name

@@ -20,18 +20,33 @@ import (
 // accepts inherits it.
 type option func(fd int) error
 
-// listen opens a listening socket on a host. An invalid address in at stands for
-// all of the host's addresses, IPv4 and IPv6. It returns nil once the lab has
-// failed.
+// listen opens a listening socket on a host until the lab ends. An invalid
+// address in at stands for all of the host's addresses, IPv4 and IPv6; the
+// unspecified address of a family for those of that family. It returns nil once
+// the lab has failed.
 func (l *Lab) listen(host string, at netip.AddrPort, options ...option) *net.TCPListener {
 	if l.err != nil {
 		return nil
 	}
-	network := "tcp"
-	if !at.Addr().IsValid() {
-		// Whether "tcp" would include IPv4 here hangs on what Go once found out
-		// about some other namespace.
-		network, at = "tcp6", netip.AddrPortFrom(netip.IPv6Unspecified(), at.Port())
+	ln, err := l.open(host, at, options...)
+	if err != nil {
+		l.missing("a socket option", fmt.Errorf("listen on %s: %w", host, err))
+		return nil
+	}
+	l.closers = append(l.closers, ln)
+	return ln
+}
+
+// open opens a listening socket, as listen does, until somebody closes it.
+func (l *Lab) open(host string, at netip.AddrPort, options ...option) (*net.TCPListener, error) {
+	// What "tcp" would include hangs on what Go once found out about some other
+	// namespace.
+	network := "tcp6"
+	switch {
+	case at.Addr().Is4():
+		network = "tcp4"
+	case !at.Addr().IsValid():
+		at = netip.AddrPortFrom(netip.IPv6Unspecified(), at.Port())
 		options = append(options, bothFamilies)
 	}
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return control(c, options...) }}
@@ -42,11 +57,9 @@ func (l *Lab) listen(host string, at netip.AddrPort, options ...option) *net.TCP
 		return err
 	})
 	if err != nil {
-		l.missing("a socket option", fmt.Errorf("listen on %s: %w", host, err))
-		return nil
+		return nil, err
 	}
-	l.closers = append(l.closers, ln)
-	return ln.(*net.TCPListener)
+	return ln.(*net.TCPListener), nil
 }
 
 func control(c syscall.RawConn, options ...option) error {
@@ -89,18 +102,23 @@ func (l *Lab) serveAt(host string, at netip.AddrPort, handle func(net.Conn), opt
 	l.servers[door{host, at.Port()}] = s
 	l.serving.Go(func() {
 		defer close(s.done)
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return // stopped, or closed with the lab
-			}
-			l.serving.Go(func() {
-				defer context.AfterFunc(l.ctx, func() { c.Close() })()
-				defer c.Close()
-				handle(c)
-			})
-		}
+		l.accept(ln, handle)
 	})
+}
+
+// accept handles connections until the listener is closed.
+func (l *Lab) accept(ln *net.TCPListener, handle func(net.Conn)) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		l.serving.Go(func() {
+			defer context.AfterFunc(l.ctx, func() { c.Close() })()
+			defer c.Close()
+			handle(c)
+		})
+	}
 }
 
 // stop ends what serves a port of a host, if anything does. When it returns
@@ -108,6 +126,11 @@ func (l *Lab) serveAt(host string, at netip.AddrPort, handle func(net.Conn), opt
 func (l *Lab) stop(host string, port uint16) {
 	d := door{host, port}
 	if s, ok := l.servers[d]; ok {
+		// A process that is just being started has a copy of the socket until it
+		// executes its program. Shut down, no copy listens.
+		if c, err := s.ln.SyscallConn(); err == nil {
+			c.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		}
 		s.ln.Close()
 		<-s.done
 		delete(l.servers, d)
@@ -137,17 +160,15 @@ func dial(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
 	defer cancel()
 	var d net.Dialer
 	d.SetMultipathTCP(false)
-	c, err := d.DialContext(ctx, "tcp", to.String())
+	network := "tcp4" // else package net may think there is no IPv6, as listen says
+	if to.Addr().Is6() {
+		network = "tcp6"
+	}
+	c, err := d.DialContext(ctx, network, to.String())
 	if err != nil {
 		return nil, err
 	}
 	return c.(*net.TCPConn), nil
-}
-
-// ssh greets as an SSH server and waits.
-func ssh(c net.Conn) {
-	io.WriteString(c, "SSH-2.0-OpenSSH_9.9 Lab\r\n")
-	io.Copy(io.Discard, c)
 }
 
 // silent reads and never answers.

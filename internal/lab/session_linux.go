@@ -1,88 +1,88 @@
 package lab
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
+	"slices"
 	"time"
+
+	"github.com/tcpwhy/tcpwhy/internal/nft"
 )
 
 // sessions are faults that begin after the handshake.
 func sessions() []Scenario {
+	return slices.Concat(endings(), secrets(), languages())
+}
+
+// endings are connections that end, or stop, in a way that no protocol has.
+func endings() []Scenario {
+	proxied := []string{"reset-on-accept", "path-firewall-reset", "syn-proxy-dead-backend"}
+	cut := []string{"path-firewall-reset", "reset-mid-stream"}
+	taken := but(quietServer, "never-accepted") // the application has it
+	// A RST in answer to a request may also be the application's way to hang up.
+	cutAtOnce := and(cut, "syn-proxy-dead-backend", "application-silent", "wrong-protocol")
+	cutHere := but(cutAtOnce, "path-firewall-reset", "syn-proxy-dead-backend")
 	return []Scenario{
-		handled("reset-on-accept", Reset, resetting).leaving([]string{"reset-on-accept", "path-firewall-reset", "syn-proxy-dead-backend"}, nil),
-		handled("closed-on-accept", Closed, closing).leaving([]string{"closed-on-accept", "syn-proxy-dead-backend"}, nil),
-		handled("application-silent", Silent, silent).leaving(quietServer, quietServer),
-		handled("reset-mid-stream", Talks, cutting).leaving([]string{"path-firewall-reset", "reset-mid-stream"}, nil),
+		handled("reset-on-accept", Reset, resetting).leaving(proxied, nil).
+			showing("The connection opens and is reset at once: the application hangs up."),
+		ownHost("reset-on-accept-local", Opens, func(l *Lab) { l.serve(Client, l.dst.Port(), resetting) }).after(Reset).
+			caused("reset-on-accept").showing("The connection to the own host opens and is reset at once: the application hangs up."),
+		handled("closed-on-accept", Closed, closing).leaving([]string{"closed-on-accept", "syn-proxy-dead-backend"}, nil).
+			showing("The connection opens and closes without a byte: the application hangs up."),
+		handled("closed-on-accept-late", Closed, func(c net.Conn) {
+			time.Sleep(100 * time.Millisecond)
+			closing(c)
+		}).caused("closed-on-accept").leaving([]string{"closed-on-accept", "syn-proxy-dead-backend"}, nil).
+			showing("The connection opens and closes after a moment without a byte."),
+		handled("application-silent", Silent, silent).leaving(quietServer, quietServer).seen(taken, quietServer).
+			showing("The connection opens and nothing ever comes: the application does not answer."),
+		ownHost("application-silent-local", Opens, func(l *Lab) { l.serve(Client, l.dst.Port(), silent) }).after(Silent).
+			caused("application-silent").leaving(taken, taken).seen(taken, taken).
+			showing("The connection to the own host opens and nothing ever comes: the application does not answer."),
+		handled("reset-mid-stream", Talks, cutting).leaving(cut, nil).
+			showing("Half an answer comes, and then the connection is reset."),
+		handled("reset-mid-stream-request", Reset, func(c net.Conn) {
+			c.Read(make([]byte, 512))
+			resetting(c)
+		}).caused("reset-mid-stream").leaving(cutAtOnce, cutHere).seen(cutHere, cutHere).
+			showing("The request is answered by a reset: the application ends the connection."),
+		{
+			Name: "path-firewall-reset-request", Cause: "path-firewall-reset", Connect: Opens, After: Reset,
+			Shows: "The request is answered by a reset: a router does not like it.",
+			Ideal: leaves(cutAtOnce, but(cut, "reset-mid-stream")),
+			fault: func(l *Lab) {
+				l.rules(R1, nft.Forward, nft.If(nft.DPort(l.dst.Port()), nft.Flags(nft.PSH, nft.PSH)).Reset())
+			},
+		},
 		{
 			Name: "never-accepted", Connect: Opens, After: Silent,
-			Ideal: leaves(quietServer, quietServer),
+			Shows: "The connection opens and nothing ever comes: the application never takes it.",
+			Ideal: Ideal{Ordinary: quietServer, Root: quietServer, Captures: quietServer},
 			fault: func(l *Lab) { l.ignore(Server) },
 		},
-		{
-			Name: "never-accepted-local", Cause: "never-accepted", Connect: Opens, After: Silent,
-			setup: func(l *Lab) { l.local() },
-			fault: func(l *Lab) { l.ignore(Client) },
-		},
+		ownHost("never-accepted-local", Opens, func(l *Lab) { l.ignore(Client) }).after(Silent).caused("never-accepted").
+			showing("The connection to the own host opens and nothing ever comes: the application never takes it."),
 		{
 			Name: "receiver-stalled", Connect: Opens, After: Stalled,
-			fault: func(l *Lab) {
-				l.serve(Server, l.dst.Port(), func(net.Conn) { <-l.ctx.Done() }, receiveBuffer(4096))
-			},
+			Shows: "The connection opens, and after a while no more can be sent: the application does not read.",
+			fault: func(l *Lab) { l.serve(Server, l.dst.Port(), l.notReading, receiveBuffer(4096)) },
 		},
 		{
-			Name: "tls-failed-expired", Cause: "tls-failed", Connect: Opens, prove: proveTLS("expired"),
-			setup: func(l *Lab) { l.https(l.trust(), app, time.Now().AddDate(0, 0, -3)) },
-		},
-		{
-			Name: "tls-failed-name", Cause: "tls-failed", Connect: Opens, prove: proveTLS("name"),
-			setup: func(l *Lab) { l.https(l.trust(), "other.example", time.Now().AddDate(0, 1, 0)) },
-		},
-		{
-			Name: "tls-failed-issuer", Cause: "tls-failed", Connect: Opens, prove: proveTLS("issuer"),
-			setup: func(l *Lab) {
-				l.trust()
-				l.https(l.authority("Unknown CA"), app, time.Now().AddDate(0, 1, 0))
-			},
-		},
-		{
-			Name: "wrong-protocol-http-on-tls-port", Cause: "wrong-protocol", Connect: Opens, After: Talks, prove: proveTLS("other"),
-			Ideal: leaves([]string{"application-silent", "tls-failed", "wrong-protocol"}, []string{"application-silent", "tls-failed", "wrong-protocol"}),
-			setup: func(l *Lab) {
-				l.serve(Server, 443, web(http.StatusOK))
-				l.dst = l.at(Server, 443)
-				l.dualStack()
-				l.target = "https://" + app + "/"
-			},
-		},
-		{
-			Name: "wrong-protocol-tls-on-http-port", Cause: "wrong-protocol", Connect: Opens, prove: proveTLS("name"),
-			setup: func(l *Lab) {
-				l.serveTLS(l.dst.Port(), l.trust(), "other.example", time.Now().AddDate(0, 1, 0))
-				l.target = "http://" + l.dst.String() + "/"
-			},
-		},
-		{
-			Name: "wrong-protocol-ssh-on-postgres-port", Cause: "wrong-protocol", Connect: Opens, After: Talks,
-			setup: func(l *Lab) {
-				l.serve(Server, 5432, ssh)
-				l.dst = l.at(Server, 5432)
-			},
-		},
-		{
-			Name: "http-gateway-error", Connect: Opens, After: Talks,
-			setup: func(l *Lab) {
-				l.service(Server)
-				l.target = "http://" + l.dst.String() + "/"
-			},
-			fault: func(l *Lab) { l.serve(Server, l.dst.Port(), web(http.StatusBadGateway)) },
+			Name: "timeout-too-short", Topology: overCable(Cable{Delay: 250 * time.Millisecond}), Connect: Opens, After: Talks,
+			Shows: "Connecting fails with a timeout of 300 ms, and works with one of a second: the server is far away.",
+			Args:  []string{"--connect-timeout", "300ms"},
+			prove: proveTakes(300 * time.Millisecond),
 		},
 	}
+}
+
+// after says what follows the handshake of a scenario that a function makes.
+func (s Scenario) after(e Ending) Scenario {
+	s.After = e
+	return s
 }
 
 // handled is a server that treats its connections in a certain way.
@@ -99,52 +99,64 @@ func (l *Lab) ignore(host string) {
 	l.listen(host, l.dst)
 }
 
-// https is a server with a certificate, and the URL as target.
-func (l *Lab) https(a *authority, name string, notAfter time.Time) {
-	l.serve(Server, 22, ssh)
-	l.serveTLS(443, a, name, notAfter)
-	l.dst = l.at(Server, 443)
-	l.dualStack()
-	l.target = "https://" + app + "/"
-}
+// notReading keeps a connection until the lab ends.
+func (l *Lab) notReading(net.Conn) { <-l.ctx.Done() }
 
-// proveTLS makes a TLS handshake and checks that it fails for the reason: "",
-// "expired", "name", "issuer" or "other".
-func proveTLS(want string) func(context.Context, *Lab) error {
+// proveTakes checks that to connect takes so long at least.
+func proveTakes(least time.Duration) func(context.Context, *Lab) error {
 	return func(ctx context.Context, l *Lab) error {
-		config := &tls.Config{ServerName: app, RootCAs: x509.NewCertPool()}
-		if pem, err := os.ReadFile(l.dir + "/" + caFile); err == nil {
-			config.RootCAs.AppendCertsFromPEM(pem)
+		start := time.Now()
+		if err := l.expect(ctx, l.dst, Opens, Whatever); err != nil {
+			return err
 		}
-		return l.Do(l.Scenario.From, func() error {
-			c, err := dial(ctx, l.dst)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			c.SetDeadline(time.Now().Add(Patience))
-			err = tls.Client(c, config).HandshakeContext(ctx)
-			if got := tlsProblem(err); got != want {
-				return fmt.Errorf("TLS handshake with %v: problem %q, want %q (%v)", l.dst, got, want, err)
-			}
-			return nil
-		})
+		if took := time.Since(start); took < least {
+			return fmt.Errorf("connecting took %v, less than %v", took, least)
+		}
+		return nil
 	}
 }
 
-func tlsProblem(err error) string {
-	var invalid x509.CertificateInvalidError
-	var name x509.HostnameError
-	var issuer x509.UnknownAuthorityError
-	switch {
-	case err == nil:
-		return ""
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "expired"
-	case errors.As(err, &name):
-		return "name"
-	case errors.As(err, &issuer):
-		return "issuer"
+// oddServers are healthy and unusual.
+func oddServers() []Scenario {
+	// At a port that nobody knows nothing is said, so nothing is known of the answer.
+	unasked := []string{"none", "application-silent", "never-accepted", "accept-queue-full", "path-firewall-drop"}
+	return slices.Concat([]Scenario{
+		greeted("none-slow-banner", 22, after300ms(ssh)).showing("Works: the server greets after 300 ms."),
+		greeted("none-mysql", 3306, mysql).showing("Works: MySQL greets first."),
+		greeted("none-postgres", 5432, postgres).showing("Works: PostgreSQL has no TLS."),
+		greeted("none-redis", 6379, redis).showing("Works: Redis answers."),
+		greeted("none-redis-password", 6379, redisLocked).showing("Works: Redis wants a password."),
+		greeted("none-smtp", 25, smtp).showing("Works: a mail server greets first."),
+		greeted("none-ftp", 21, ftp).showing("Works: an FTP server greets first."),
+		greeted("none-half-close", 7000, afterEOF).leaving(unasked, unasked).seen(unasked, unasked).showing("Works: the server answers when the client has said all."),
+		greeted("none-http-10", 0, once(http.StatusOK)).showing("Works: the server closes after each answer."),
+		urled("none-http-404", web(http.StatusNotFound)).showing("Works: the server does not have the page."),
+		urled("none-http-401", web(http.StatusUnauthorized)).showing("Works: the server wants a password."),
+		urled("none-http-500", web(http.StatusInternalServerError)).showing("Works: the application has an error of its own."),
+	}, oddSecrets())
+}
+
+// greeted is a healthy server of some protocol at its port,
+// at the target's if that is 0.
+func greeted(name string, port uint16, handle func(net.Conn)) Scenario {
+	return Scenario{
+		Name: name, Cause: "none", Connect: Opens,
+		setup: func(l *Lab) {
+			l.dst = l.at(Server, cmp.Or(port, l.dst.Port()))
+			l.serve(Server, 22, ssh)
+			l.serve(Server, l.dst.Port(), handle)
+		},
 	}
-	return "other"
+}
+
+// urled is a healthy server that is asked for by URL.
+func urled(name string, handle func(net.Conn)) Scenario {
+	return Scenario{
+		Name: name, Cause: "none", Connect: Opens, After: Talks,
+		setup: func(l *Lab) {
+			l.service(Server)
+			l.serve(Server, l.dst.Port(), handle)
+			l.target = "http://" + l.dst.String() + "/"
+		},
+	}
 }

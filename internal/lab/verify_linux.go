@@ -41,7 +41,17 @@ func (l *Lab) Verify(ctx context.Context) error {
 
 // expect connects from where the user sits.
 func (l *Lab) expect(ctx context.Context, to netip.AddrPort, want Outcome, after Ending) error {
-	return l.Do(l.Scenario.From, func() error {
+	return l.expectAt(ctx, l.Scenario.From, to, want, after)
+}
+
+// expectAt connects from a host.
+func (l *Lab) expectAt(ctx context.Context, host string, to netip.AddrPort, want Outcome, after Ending) error {
+	return l.Do(host, func() error {
+		if host == l.Scenario.From {
+			if err := l.confine(); err != nil {
+				return err
+			}
+		}
 		c, err := dial(ctx, to)
 		if c != nil {
 			defer c.Close()
@@ -90,6 +100,8 @@ func ending(c net.Conn, request string, want Ending) Ending {
 		c.SetWriteDeadline(time.Now().Add(quiet))
 		if _, err := io.WriteString(c, request); errors.Is(err, os.ErrDeadlineExceeded) {
 			return Stalled
+		} else if errors.Is(err, unix.ECONNRESET) {
+			return Reset // who has been told is not told again: a read would see the end
 		} else if err != nil {
 			break // the read will say more
 		}

@@ -20,7 +20,7 @@ import (
 // namespace of its own: they read, or change nothing beyond that namespace.
 var tried = []string{
 	"ss ", "nstat ", "sysctl net.", "sysctl -a ", "sysctl -w net.ipv4.", "sysctl -w net.ipv6.", "sysctl -w net.core.",
-	"ip route ", "ip -6 route ", "ip rule show", "ip neigh ", "ip addr ", "ip -br ", "ip link ", "ip -s ",
+	"ip route ", "ip -6 route ", "ip rule ", "ip neigh ", "ip addr ", "ip -br ", "ip link ", "ip -s ",
 	"nft ", "tcpdump ", "tc filter show ", "bridge fdb show", "bpftool net list", "bpftool cgroup tree",
 	"conntrack -L ", "conntrack -S", "lsns ", "cat /proc/", "grep ", "ls ", "ps ", "df ", "env ", "prlimit --nofile ",
 	"journalctl ", "systemctl show ", "systemctl status ", "systemctl list-sockets", "timedatectl",
@@ -121,7 +121,7 @@ func blanks(command string) string {
 	if strings.Contains(command, "::1") {
 		hop = "::1"
 	}
-	return strings.NewReplacer("<next-hop>", hop, "<prefix>", "192.0.2.0/24", "<device>", "lo", "<handle>", "7", "<pid>", "1").Replace(command)
+	return strings.NewReplacer("<next-hop>", hop, "<prefix>", "192.0.2.0/24", "<device>", "lo", "<handle>", "7", "<pid>", "1", "<other-server>", hop).Replace(command)
 }
 
 // trackingMissing says whether a command reads keys that are there only while

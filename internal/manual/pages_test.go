@@ -151,7 +151,8 @@ func checkSections(t *testing.T, c *Cause) {
 var readers = []string{"journalctl ", "nft -a list ", "nft list ", "env ", "systemctl list-", "systemctl show ", "systemctl status ",
 	"ip route get ", "ip route show", "ip -br ", "ip neigh show", "tail ", "cat ", "ls ", "ss ", "grep ", "tcpwhy ", "ssh ", "dig ",
 	"resolvectl status", "traceroute ", "mtr ", "tracepath ", "lsof ", "ps ", "df ", "docker ps", "bpftool ", "tc filter show ",
-	"kubectl get ", "kubectl describe ", "curl ", "openssl ", "arping ", "ping "}
+	"kubectl get ", "kubectl describe ", "curl ", "openssl ", "arping ", "ping ",
+	"getent ", "ip -s ", "ethtool {{", "bridge fdb show", "vtysh -c 'show ", "Get-Net", "Find-NetRoute "}
 
 // checkLength sees that a page fits two screens.
 func checkLength(t *testing.T, id string) {

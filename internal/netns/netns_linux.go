@@ -64,15 +64,24 @@ func (ns *NS) Do(f func() error) error {
 // {"/etc/resolv.conf": "/tmp/lab/resolv.conf"}; both must exist. The caller
 // waits for cmd as usual.
 //
+// What a process inherits from the thread that starts it, such as a seccomp
+// filter, the prepare functions can set: they run on that thread, which ends
+// when Start returns.
+//
 // cmd.SysProcAttr.Pdeathsig is refused: the parent in its sense is the thread
 // that starts the process, and that one ends when Start returns.
-func (ns *NS) Start(cmd *exec.Cmd, binds map[string]string) error {
+func (ns *NS) Start(cmd *exec.Cmd, binds map[string]string, prepare ...func() error) error {
 	if cmd.SysProcAttr != nil && cmd.SysProcAttr.Pdeathsig != 0 {
 		return errors.New("netns: a process started in a namespace cannot have a Pdeathsig")
 	}
 	return ns.Do(func() error {
 		if err := bind(binds); err != nil {
 			return err
+		}
+		for _, f := range prepare {
+			if err := f(); err != nil {
+				return err
+			}
 		}
 		return cmd.Start()
 	})

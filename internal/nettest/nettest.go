@@ -5,7 +5,7 @@
 // A test that needs what the machine lacks skips with a message that starts
 // with "not supported: " and names what is missing. With TCPWHY_REQUIRE=all in
 // the environment, which CI sets, it fails instead: there all of it exists, and
-// a skip would hide a test. It imports nothing of ours; only tests import it.
+// a skip would hide a test. It imports netns only; only tests import it.
 package nettest
 
 import (

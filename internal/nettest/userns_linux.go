@@ -12,13 +12,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tcpwhy/tcpwhy/internal/netns"
 )
 
 // NeedRoot ends the test unless it runs as root with the capabilities to make
 // namespaces and links. Inside InUserNS that always holds.
 func NeedRoot(t testing.TB) {
 	t.Helper()
-	if !isRoot() {
+	if !netns.Privileged() {
 		Unsupported(t, "root (CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_NET_RAW)")
 	}
 }
@@ -30,7 +32,7 @@ func NeedUserNS(t testing.TB) {
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^$")
 	cmd.SysProcAttr = userNS()
 	if err := cmd.Run(); err != nil {
-		Unsupported(t, noUserNS(err))
+		Unsupported(t, netns.Forbidden(err).Error())
 	}
 }
 
@@ -44,7 +46,7 @@ func NeedUserNS(t testing.TB) {
 // It is called from a top-level test, once, with the whole test in body.
 func InUserNS(t *testing.T, body func(t *testing.T)) {
 	t.Helper()
-	if isRoot() {
+	if netns.Privileged() {
 		body(t)
 		return
 	}
@@ -59,7 +61,7 @@ func InUserNS(t *testing.T, body func(t *testing.T)) {
 	cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
 	cmd.WaitDelay = Patience
 	if err := cmd.Start(); err != nil {
-		Unsupported(t, noUserNS(err))
+		Unsupported(t, netns.Forbidden(err).Error())
 	}
 	err := cmd.Wait()
 	log := regexp.MustCompile(`(?m)^\s*=== .*\n`).ReplaceAll(out.Bytes(), nil)
@@ -98,34 +100,7 @@ func copyArgs(t *testing.T) []string {
 
 // userNS maps the user to root of new namespaces.
 func userNS() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
-	}
-}
-
-func isRoot() bool {
-	const needed = 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_NET_RAW
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if os.Geteuid() != 0 || unix.Capget(&header, &data[0]) != nil {
-		return false
-	}
-	return data[0].Effective&needed == needed
-}
-
-// noUserNS says that user namespaces are missing, and by which sysctl.
-func noUserNS(err error) string {
-	what := "user namespaces for ordinary users: " + err.Error()
-	for name, forbids := range map[string]string{
-		"user/max_user_namespaces":                     "0",
-		"kernel/unprivileged_userns_clone":             "0",
-		"kernel/apparmor_restrict_unprivileged_userns": "1",
-	} {
-		if b, err := os.ReadFile("/proc/sys/" + name); err == nil && strings.TrimSpace(string(b)) == forbids {
-			what += "; sysctl " + strings.ReplaceAll(name, "/", ".") + "=" + forbids + " forbids them"
-		}
-	}
-	return what
+	attr := netns.UserNS()
+	attr.Cloneflags |= unix.CLONE_NEWNET | unix.CLONE_NEWNS
+	return attr
 }

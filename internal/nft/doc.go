@@ -6,6 +6,7 @@
 //	}})
 //
 // Rules live in one table of the family inet, so they hold for IPv4 and IPv6
-// alike unless they match an address or nft.V4 or nft.V6. It imports google/nftables
-// and nothing of ours.
+// alike unless they match an address or nft.V4 or nft.V6. Those of an Ingress chain
+// live in one of the family netdev, where these matches do not exist. It imports
+// google/nftables and nothing of ours.
 package nft

@@ -18,12 +18,16 @@ const (
 	Output                 // made by this host
 	Raw                    // as Prerouting, before connection tracking
 	NAT                    // as Prerouting, where the destination may be rewritten
+	OutputNAT              // as Output, where the destination may be rewritten
+	SourceNAT              // all that goes out, after routing, where the source may be rewritten
+	Ingress                // all that comes in by Chain.Device, a bridge's port included, before anything else
 )
 
 // Chain is a base chain: what to do with packets at a hook.
 type Chain struct {
-	Hook  Hook
-	Rules []Rule
+	Hook   Hook
+	Device string // the interface of an Ingress chain
+	Rules  []Rule
 	// DropRest drops what no rule accepted; else it passes.
 	DropRest bool
 }
@@ -37,9 +41,13 @@ func Apply(ns int, chains ...Chain) error {
 	if err != nil {
 		return fmt.Errorf("nft: %w", err)
 	}
-	table := c.AddTable(&nftables.Table{Name: "lab", Family: nftables.TableFamilyINet})
 	for _, chain := range chains {
-		base := c.AddChain(chain.Hook.chain(table, chain.DropRest))
+		table := &nftables.Table{Name: "lab", Family: nftables.TableFamilyINet}
+		if chain.Hook == Ingress {
+			table.Family = nftables.TableFamilyNetdev
+		}
+		table = c.AddTable(table)
+		base := c.AddChain(chain.base(table))
 		for _, r := range chain.Rules {
 			c.AddRule(&nftables.Rule{Table: table, Chain: base, Exprs: r})
 		}
@@ -50,27 +58,35 @@ func Apply(ns int, chains ...Chain) error {
 	return nil
 }
 
-func (h Hook) chain(table *nftables.Table, dropRest bool) *nftables.Chain {
-	c := &nftables.Chain{Table: table, Type: nftables.ChainTypeFilter, Priority: nftables.ChainPriorityFilter}
-	switch h {
+func (c Chain) base(table *nftables.Table) *nftables.Chain {
+	b := &nftables.Chain{Table: table, Type: nftables.ChainTypeFilter, Priority: nftables.ChainPriorityFilter}
+	switch c.Hook {
 	case Prerouting:
-		c.Name, c.Hooknum = "prerouting", nftables.ChainHookPrerouting
+		b.Name, b.Hooknum = "prerouting", nftables.ChainHookPrerouting
 	case Input:
-		c.Name, c.Hooknum = "input", nftables.ChainHookInput
+		b.Name, b.Hooknum = "input", nftables.ChainHookInput
 	case Forward:
-		c.Name, c.Hooknum = "forward", nftables.ChainHookForward
+		b.Name, b.Hooknum = "forward", nftables.ChainHookForward
 	case Output:
-		c.Name, c.Hooknum = "output", nftables.ChainHookOutput
+		b.Name, b.Hooknum = "output", nftables.ChainHookOutput
 	case Raw:
-		c.Name, c.Hooknum, c.Priority = "raw", nftables.ChainHookPrerouting, nftables.ChainPriorityRaw
+		b.Name, b.Hooknum, b.Priority = "raw", nftables.ChainHookPrerouting, nftables.ChainPriorityRaw
 	case NAT:
-		c.Name, c.Hooknum, c.Priority = "nat", nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest
-		c.Type = nftables.ChainTypeNAT
+		b.Name, b.Hooknum, b.Priority = "nat", nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest
+		b.Type = nftables.ChainTypeNAT
+	case OutputNAT:
+		b.Name, b.Hooknum, b.Priority = "nat-output", nftables.ChainHookOutput, nftables.ChainPriorityNATDest
+		b.Type = nftables.ChainTypeNAT
+	case SourceNAT:
+		b.Name, b.Hooknum, b.Priority = "nat-source", nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource
+		b.Type = nftables.ChainTypeNAT
+	case Ingress:
+		b.Name, b.Hooknum, b.Device = "ingress-"+c.Device, nftables.ChainHookIngress, c.Device
 	}
 	policy := nftables.ChainPolicyAccept
-	if dropRest {
+	if c.DropRest {
 		policy = nftables.ChainPolicyDrop
 	}
-	c.Policy = &policy
-	return c
+	b.Policy = &policy
+	return b
 }

@@ -37,6 +37,20 @@ func TestApply(t *testing.T) {
 				"type filter hook forward priority filter; policy accept; numgen inc mod 2 0 drop"},
 			{"nat", nft.Chain{Hook: nft.NAT, Rules: []nft.Rule{nft.If(nft.DPort(80)).DNAT(netip.AddrPortFrom(a4, 8081)), nft.If(nft.DPort(80)).DNAT(netip.AddrPortFrom(a6, 8081)), nft.If(nft.TCP()).Redirect(9)}},
 				"type nat hook prerouting priority dstnat; policy accept; tcp dport 80 dnat ip to 192.0.2.1:8081 tcp dport 80 dnat ip6 to [2001:db8::1]:8081 meta l4proto tcp redirect to :9"},
+			{"balance", nft.Chain{Hook: nft.NAT, Rules: []nft.Rule{nft.If(nft.Share(3, 1)).DNAT(netip.AddrPortFrom(a4, 80))}},
+				"type nat hook prerouting priority dstnat; policy accept; jhash tcp sport mod 3 seed 0x1 1 dnat ip to 192.0.2.1:80"},
+			{"chance", nft.Chain{Hook: nft.Forward, Rules: []nft.Rule{nft.If(nft.Percent(20)).Drop()}},
+				"type filter hook forward priority filter; policy accept; numgen random mod 100 < 20 drop"},
+			{"codes", nft.Chain{Hook: nft.Forward, Rules: []nft.Rule{nft.If(nft.V4()).RejectCode(10), nft.If(nft.SPort(1)).RejectNet()}},
+				"type filter hook forward priority filter; policy accept; reject with icmp host-prohibited tcp sport 1 reject with icmpx no-route"},
+			{"output nat", nft.Chain{Hook: nft.OutputNAT, Rules: []nft.Rule{nft.If(nft.DPort(80)).DNAT(netip.AddrPortFrom(a4, 8081))}},
+				"type nat hook output priority -100; policy accept; tcp dport 80 dnat ip to 192.0.2.1:8081"},
+			{"clamp", nft.Chain{Hook: nft.Forward, Rules: []nft.Rule{nft.If(nft.DPort(80)).ClampMSS(1220)}},
+				"type filter hook forward priority filter; policy accept; tcp dport 80 tcp option maxseg size set 1220"},
+			{"masquerade", nft.Chain{Hook: nft.SourceNAT, Rules: []nft.Rule{nft.If(nft.Out("eth0")).Masquerade()}},
+				"type nat hook postrouting priority srcnat; policy accept; oifname \"eth0\" masquerade"},
+			{"ingress", nft.Chain{Hook: nft.Ingress, Device: "lo", Rules: []nft.Rule{nft.If(nft.DPort(80)).Drop(), nft.If(nft.DPort(81)).Reset(), nft.If(nft.DPort(82)).Reject()}},
+				"type filter hook ingress device \"lo\" priority filter; policy accept; tcp dport 80 drop tcp dport 81 reject with tcp reset tcp dport 82 reject"},
 			{"notrack", nft.Chain{Hook: nft.Raw, Rules: []nft.Rule{nft.If(nft.DPort(80)).NoTrack()}},
 				"type filter hook prerouting priority raw; policy accept; tcp dport 80 notrack"},
 			{"synproxy", nft.Chain{Hook: nft.Forward, Rules: []nft.Rule{nft.If(nft.DPort(80), nft.Untracked()).SYNProxy(1460, 7)}},
@@ -52,7 +66,7 @@ func TestApply(t *testing.T) {
 					t.Fatal(err)
 				}
 				var out strings.Builder
-				cmd := exec.Command(program, "list", "table", "inet", "lab")
+				cmd := exec.Command(program, "list", "ruleset")
 				cmd.Stdout = &out
 				if err := ns.Start(cmd, nil); err != nil {
 					t.Fatal(err)

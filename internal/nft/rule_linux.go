@@ -79,6 +79,32 @@ func Every(n uint32) Match {
 	return Match{&expr.Numgen{Register: register, Modulus: n, Type: unix.NFT_NG_INCREMENTAL}, cmp(0, 0, 0, 0)}
 }
 
+// Percent matches packets by chance: so many of a hundred.
+func Percent(n int) Match {
+	return Match{
+		&expr.Numgen{Register: register, Modulus: 100, Type: unix.NFT_NG_RANDOM},
+		// Numbers are in the machine's order, comparisons in the network's.
+		&expr.Byteorder{SourceRegister: register, DestRegister: register, Op: expr.ByteorderHton, Len: 4, Size: 4},
+		&expr.Cmp{Op: expr.CmpOpLt, Register: register, Data: binaryutil.BigEndian.PutUint32(uint32(n))},
+	}
+}
+
+// Share matches TCP segments of one in n of all source ports; which says i, from
+// 0. A connection's segments all match or none does.
+func Share(n, i uint32) Match {
+	return append(TCP(),
+		load(expr.PayloadBaseTransportHeader, 0, 2),
+		&expr.Hash{SourceRegister: register, DestRegister: register, Length: 2, Modulus: n, Seed: 1, Type: expr.HashTypeJenkins},
+		cmp(binaryutil.NativeEndian.PutUint32(i)...))
+}
+
+// Out matches packets that leave by an interface.
+func Out(iface string) Match {
+	name := make([]byte, unix.IFNAMSIZ)
+	copy(name, iface)
+	return Match{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: register}, cmp(name...)}
+}
+
 // Drop makes the packets vanish, Accept lets them pass this chain.
 func (c Cond) Drop() Rule   { return c.then(&expr.Verdict{Kind: expr.VerdictDrop}) }
 func (c Cond) Accept() Rule { return c.then(&expr.Verdict{Kind: expr.VerdictAccept}) }
@@ -92,10 +118,20 @@ func (c Cond) Reject() Rule { return c.unreachable(unix.NFT_REJECT_ICMPX_PORT_UN
 // RejectHost answers with ICMP host unreachable.
 func (c Cond) RejectHost() Rule { return c.unreachable(unix.NFT_REJECT_ICMPX_HOST_UNREACH) }
 
+// RejectNet answers with ICMP net unreachable, "no route" in ICMPv6.
+func (c Cond) RejectNet() Rule { return c.unreachable(unix.NFT_REJECT_ICMPX_NO_ROUTE) }
+
+// RejectCode answers with this code of ICMP or ICMPv6 destination unreachable; a
+// match must limit the rule to one family, which numbers codes in its own way.
+func (c Cond) RejectCode(code byte) Rule {
+	return c.then(&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: code})
+}
+
 // Prohibit answers with ICMP administratively prohibited.
 func (c Cond) Prohibit() Rule { return c.unreachable(unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED) }
 
-// DNAT sends the packets to another address and port; in a NAT chain only.
+// DNAT sends the packets to another address and port; in a NAT or
+// OutputNAT chain only.
 func (c Cond) DNAT(to netip.AddrPort) Rule {
 	family := uint32(unix.NFPROTO_IPV4)
 	if to.Addr().Is6() {
@@ -116,8 +152,22 @@ func (c Cond) Redirect(port uint16) Rule {
 	)
 }
 
+// Masquerade puts the address of the interface that the packets leave by in
+// place of their source; in a SourceNAT chain only.
+func (c Cond) Masquerade() Rule { return c.then(&expr.Masq{}) }
+
 // NoTrack keeps the packets out of connection tracking; in a Raw chain only.
 func (c Cond) NoTrack() Rule { return c.then(&expr.Notrack{}) }
+
+// ClampMSS puts this maximum segment size, in bytes, into the TCP option; a match
+// must limit the rule to SYNs.
+func (c Cond) ClampMSS(mss uint16) Rule {
+	const option, value = 2, 2 // RFC 9293 section 3.2: kind, and where its value is
+	return c.then(
+		&expr.Immediate{Register: register, Data: binaryutil.BigEndian.PutUint16(mss)},
+		&expr.Exthdr{SourceRegister: register, Type: option, Offset: value, Len: 2, Op: expr.ExthdrOpTcpopt},
+	)
+}
 
 // SYNProxy completes the handshake in place of the host, with these values in
 // its SYN-ACK; nft(8), "synproxy".

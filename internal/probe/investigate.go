@@ -42,6 +42,8 @@ type investigation struct {
 	done      []diagnose.CheckID
 	left      int  // packets of the budget
 	confirmed bool // confirm was made
+	weighed   bool // steady was made
+	returned  bool // steadyReturn was made
 }
 
 // investigate makes the checks that can split what is left, round by round,
@@ -64,6 +66,8 @@ func (v *investigation) investigate(ctx context.Context, stop <-chan struct{}) {
 		}
 	}
 	v.confirm(ctx)
+	v.steady(ctx)
+	v.steadyReturn(ctx)
 }
 
 // round makes the checks of a plan at the same time.

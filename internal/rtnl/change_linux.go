@@ -140,12 +140,13 @@ func (c *Changer) DelAddress(link string, addr netip.Prefix) error {
 	return changeErr(c.change(link, func(l netlink.Link) error { return c.h.AddrDel(l, a) }), "delete %v from %s", addr, link)
 }
 
-// SetNeighbour fixes the link-layer address of a neighbour for good.
+// SetNeighbour makes the kernel take a neighbour to have just confirmed that
+// link-layer address.
 func (c *Changer) SetNeighbour(link string, addr netip.Addr, mac net.HardwareAddr) error {
 	return changeErr(c.change(link, func(l netlink.Link) error {
 		return c.h.NeighSet(&netlink.Neigh{
 			LinkIndex:    l.Attrs().Index,
-			State:        netlink.NUD_PERMANENT,
+			State:        netlink.NUD_REACHABLE,
 			IP:           addr.AsSlice(),
 			HardwareAddr: mac,
 		})
@@ -156,6 +157,7 @@ func (c *Changer) SetNeighbour(link string, addr netip.Addr, mac net.HardwareAdd
 type RouteSpec struct {
 	Dst  netip.Prefix // 0.0.0.0/0 or ::/0 for the default route
 	Via  netip.Addr   // gateway
+	More []netip.Addr // further gateways, among which connections are spread
 	Link string       // interface to send through
 	Type RouteType    // what happens to packets; zero delivers them
 }
@@ -195,7 +197,12 @@ func (c *Changer) route(r RouteSpec) (*netlink.Route, error) {
 		family = netlink.FAMILY_V6
 	}
 	route := &netlink.Route{Family: family, Dst: ipNet(r.Dst), Type: int(r.Type)}
-	if r.Via.IsValid() {
+	switch {
+	case len(r.More) > 0:
+		for _, gw := range append([]netip.Addr{r.Via}, r.More...) {
+			route.MultiPath = append(route.MultiPath, &netlink.NexthopInfo{Gw: gw.AsSlice()})
+		}
+	case r.Via.IsValid():
 		route.Gw = r.Via.AsSlice()
 	}
 	if r.Link != "" {

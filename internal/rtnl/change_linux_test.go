@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -107,7 +108,7 @@ func TestChanger(t *testing.T) {
 			}
 			must(t, a.SetNeighbour("eth0", to.Addr(), mac))
 			if err := a.dial(t, to); err != nil {
-				t.Errorf("with the right neighbour fixed: %v", err)
+				t.Errorf("with the right neighbour known: %v", err)
 			}
 		}
 
@@ -124,6 +125,35 @@ func TestChanger(t *testing.T) {
 			t.Errorf("without an address: %v, want ENETUNREACH", err)
 		}
 		must(t, b.SetDown("eth0"), middle.WaitCarrier(t.Context(), "pb", false))
+	})
+}
+
+// A route with several gateways, read back by ip(8).
+func TestSeveralGateways(t *testing.T) {
+	nettest.InUserNS(t, func(t *testing.T) {
+		program := nettest.NeedProgram(t, "ip")
+		nettest.LeakCheck(t)
+		a, b := newPlace(t), newPlace(t)
+		must(t, a.AddVeth("eth0", "eth0", b.Fd()), a.SetUp("eth0"), b.SetUp("eth0"))
+		for _, p := range []string{"192.0.2.1/24", "2001:db8::1/64"} {
+			must(t, a.AddAddress("eth0", netip.MustParsePrefix(p)))
+		}
+		for dst, via := range map[string][]string{"198.51.100.0/24": {"192.0.2.2", "192.0.2.3"}, "2001:db8:1::/64": {"2001:db8::2", "2001:db8::3"}} {
+			must(t, a.AddRoute(rtnl.RouteSpec{Dst: netip.MustParsePrefix(dst), Via: netip.MustParseAddr(via[0]), More: []netip.Addr{netip.MustParseAddr(via[1])}}))
+			var out strings.Builder
+			cmd := exec.Command(program, "route", "show", dst)
+			if strings.Contains(dst, ":") {
+				cmd.Args = []string{program, "-6", "route", "show", dst}
+			}
+			cmd.Stdout = &out
+			must(t, a.Start(cmd, nil), cmd.Wait())
+			for _, gw := range via {
+				if !strings.Contains(out.String(), "nexthop via "+gw+" ") {
+					t.Errorf("the route to %s lacks the gateway %s: %s", dst, gw, &out)
+				}
+			}
+			must(t, a.DelRoute(rtnl.RouteSpec{Dst: netip.MustParsePrefix(dst)}))
+		}
 	})
 }
 

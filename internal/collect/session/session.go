@@ -17,6 +17,9 @@ const (
 	// moment is how long a peer that means to close, or to speak first, is
 	// given before a hello is sent, and after a reply that ends nothing.
 	moment = 2 * time.Millisecond
+	// patient is how long a peer that ended a connection after our hello gets to
+	// end one without it, if it is busy.
+	patient = 200 * time.Millisecond
 )
 
 // Options say what is spoken on the connection and how far to go.
@@ -137,9 +140,10 @@ func (s *probe) greet() {
 	}
 	s.st.say(s.proto.hello, s.opts.Reply)
 	if s.proto.serverFirst {
-		// Its banner was waited for already; now it is only asked whether
-		// the peer's TCP takes data.
+		// Its banner was waited for already; now it is asked whether the peer's
+		// TCP takes data, and whether another protocol complains.
 		s.drain(s.st, s.opts.Reply)
+		s.st.listen(max(25*moment, 2*s.rtt()), anything)
 		return
 	}
 	s.awaitReply()
@@ -211,7 +215,7 @@ func (s *probe) explainEnd() {
 		return
 	}
 	defer func() { st.close() }()
-	st.listen(max(s.opts.Quick, 2*s.st.endAt), anything)
+	st.listen(max(s.opts.Quick, 4*s.st.endAt, patient), anything)
 	if st.end != "" && st.received == 0 {
 		s.st, st = st, s.st
 		s.out.Hello, s.out.TLS = "", nil
