@@ -28,6 +28,7 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/lab"
 	"github.com/tcpwhy/tcpwhy/internal/nettest"
 	"github.com/tcpwhy/tcpwhy/internal/pcapfile"
+	"github.com/tcpwhy/tcpwhy/internal/report/reporttest"
 )
 
 // comparedLine is what the tests read of a line of --compare -o json.
@@ -68,6 +69,9 @@ func compareFiles(t *testing.T, program string, args ...string) []comparedLine {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, _ := cmd.Output()
+	if err := reporttest.ValidateCompare(out); err != nil {
+		t.Errorf("%v\n%s", err, stderr.String())
+	}
 	var lines []comparedLine
 	for line := range bytes.Lines(out) {
 		var l comparedLine

@@ -107,9 +107,28 @@ func (c *Cause) Scope() evidence.Scope {
 }
 
 var catalogue = sync.OnceValue(func() []Cause {
-	return slices.Concat(nameCauses(), localCauses(), pathCauses(), hostCauses(),
+	all := slices.Concat(nameCauses(), localCauses(), pathCauses(), hostCauses(),
 		listenerCauses(), sessionCauses(), []Cause{works()})
+	for i := range all {
+		for _, w := range all[i].Ways {
+			allowCrossed(w)
+		}
+	}
+	return all
 })
+
+// allowCrossed makes a way that allows an end before or after our hello allow one
+// that crossed it.
+func allowCrossed(w P) {
+	for _, c := range []struct{ before, after, crossed evidence.Value }{
+		{evidence.EndRST, evidence.EndRSTAfter, evidence.EndRSTCrossed},
+		{evidence.EndFIN, evidence.EndFINAfter, evidence.EndFINCrossed},
+	} {
+		if ends := w[evidence.SessionEnd]; slices.Contains(ends, c.before) || slices.Contains(ends, c.after) {
+			w[evidence.SessionEnd] = append(slices.Clip(ends), c.crossed)
+		}
+	}
+}
 
 // All returns the catalogue in stage order, "none" last. The result is shared
 // and must not be changed.

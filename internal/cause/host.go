@@ -17,7 +17,7 @@ func hostCauses() []Cause {
 				with(silent(), remote(), beyondRouters(), P{HostAnswers: is(No, ResetsOnly), ProbeACK: is(ProbeSilent, ProbeSilentHere), ProbeFIN: is(ProbeSilent), HostSYN: is(No), HostUp: is(No), PathRule: is(RuleNone)}),
 				with(leaves(), remote(), P{RouteTo: is(NextHopTarget), NeighState: is(NeighFailed), HostAnswers: is(No), SynLeft: is(No),
 					Connect: is(ConnHostUnreach, ConnTimeout), Answer: is(AnswerNone, AnswerICMP), ICMPFrom: is(FromHere), ICMPCode: is(ICMPHost),
-					PathEnd: is(PathNoHop, PathOnLink), ConnectRepeat: is(RepeatSteady), ProbeLoss: is(LossAll), HostSYN: is(No), HostUp: is(No)}),
+					PathEnd: is(PathNoHop, PathOnLink), ConnectRepeat: is(RepeatSteady, NotAsked), ProbeLoss: is(LossAll), HostSYN: is(No), HostUp: is(No)}),
 			), Weights: guarded()},
 		{ID: "host-firewall-drop", Stage: StageHost, Title: "the host's input rules drop the SYN", Prior: 20,
 			Ways: ways(with(silent(), beyondRouters(), P{
@@ -49,6 +49,7 @@ func hostCauses() []Cause {
 				// One of several backends is dead.
 				with(reset(), nat, remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), HostDrop: is(DropNone), HostSYN: is(No), HostReset: is(No)}),
 				with(reset(), nat, remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), HostDrop: is(DropNone), HostSYN: is(Yes), HostReset: is(Yes)}),
+				with(rejected(is(FromTarget, FromRouter), is(ICMPHost, ICMPNet)), nat, remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), HostDrop: is(DropNone)}),
 				with(silent(), anyProbe(), nat, remote(), P{ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeSources: is(SourcesSame, SourcesDiffer), ConnectInTime: is(Yes, No, WhenNever),
 					PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort), HostSYNACK: is(No), HostDrop: is(DropNone)}),
 				// Here, a forwarding rule counts only where a socket (a published

@@ -9,7 +9,7 @@ func localCauses() []Cause {
 		base := with(leaves(), remote(), P{
 			HostUp:  is(Yes),
 			RouteTo: is(next), NeighState: is(NeighFailed), HostAnswers: is(No), SynLeft: is(No),
-			PathEnd: is(PathNoHop, PathOnLink), ProbeLoss: is(LossAll), ConnectRepeat: is(RepeatSteady),
+			PathEnd: is(PathNoHop, PathOnLink), ProbeLoss: is(LossAll), ConnectRepeat: is(RepeatSteady, NotAsked),
 		})
 		return ways(
 			with(base, P{Connect: is(ConnHostUnreach), ConnectWhen: is(WhenAnswered), Answer: is(AnswerICMP),

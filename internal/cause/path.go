@@ -63,7 +63,7 @@ func pathCauses() []Cause {
 				// Without the router's ICMP: only SYNs with a larger TTL are answered.
 				with(silent(), remote(), P{PathEnd: is(PathFar), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeTTL255: is(ProbeAnswered), HostSYN: is(No)}),
 				with(leaves(), remote(), P{Connect: is(ConnHostUnreach, ConnNetUnreach, ConnTimeout), Answer: is(AnswerICMP), ICMPCode: is(ICMPExceeded), ICMPFrom: fromRouter,
-					PathEnd: is(PathFar, PathUnknown, PathLastHop, PathShort, PathBlackhole, PathNoHop), ProbeTTL255: is(ProbeAnswered), ConnectRepeat: is(RepeatSteady, RepeatMixed)}))},
+					PathEnd: is(PathFar, PathUnknown, PathLastHop, PathShort, PathBlackhole, PathNoHop), ProbeTTL255: is(ProbeAnswered), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked)}))},
 		{ID: "return-path-lost", Stage: StagePath, Title: "the SYN-ACK leaves the host and never arrives here", Prior: 3,
 			Ways:    ways(with(silent(), remote(), beyondRouters(), P{HostSYN: is(Yes), HostSYNACK: is(Yes), HostSockets: is(SocketsServe), HostRule: is(RuleNone)})),
 			Weights: []Weight{{ProbeACK, ProbeRST, 0.2}}},
@@ -71,7 +71,7 @@ func pathCauses() []Cause {
 			Ways: ways(with(opens(), remote(), P{SessionLarge: is(LargeStalls), SessionReply: is(ReplyNothing, ReplyCut, ReplyTLSError, ReplyExpected, NotAsked), SessionTTL: is(DistanceHost)}))},
 		{ID: "packet-loss", Stage: StagePath, Title: "packets are lost at random", Prior: 2,
 			Ways: ways(
-				with(opens(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), ProbeECN: is(NotAsked, ECNPasses), SessionReply: is(ReplyExpected, ReplyNothing, ReplyCut, NotAsked), ProbeSources: is(SourcesSame, SourcesDiffer, NotAsked)}),
+				with(opens(), P{ProbeLoss: is(LossSome), ConnectInTime: is(Yes, No), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), ProbeECN: is(NotAsked, ECNPasses), SessionReply: is(ReplyExpected, ReplyNothing, ReplyCut, NotAsked), ProbeSources: is(SourcesSame, SourcesDiffer, NotAsked)}),
 				with(silent(), anyProbe(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), HostSYNACK: is(No), ProbeSources: is(SourcesSame, SourcesDiffer), ConnectInTime: is(Yes, No, WhenNever), PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
 				with(reset(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer)}),
 			),
@@ -82,6 +82,7 @@ func pathCauses() []Cause {
 				with(opens(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesDiffer), ProbeLoss: is(LossNone, LossSome)}),
 				with(silent(), anyProbe(), remote(), P{ConnectRepeat: is(RepeatMixed), HostSYNACK: is(No), ProbeSources: is(SourcesSame, SourcesDiffer), ProbeLoss: is(LossSome), ConnectInTime: is(Yes, No, WhenNever),
 					PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
+				with(rejected(fromRouter, is(ICMPHost, ICMPNet)), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), HostSYNACK: is(No)}),
 			),
 			// Balanced by packet, or with loss besides, a port does not always fare alike.
 			Weights: []Weight{{ProbeSources, SourcesSame, 0.1}}},

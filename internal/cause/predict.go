@@ -59,7 +59,7 @@ func rejected(from, codes []Value) P {
 	return with(leaves(), P{
 		Connect:     is(ConnRefused, ConnHostUnreach, ConnNetUnreach, ConnDenied, ConnNoProto, ConnTimeout, ConnOther),
 		ConnectWhen: is(WhenAnswered), Answer: is(AnswerICMP),
-		ICMPFrom: from, ICMPCode: codes, ConnectRepeat: is(RepeatSteady), NeighOwners: is(OwnersOne, NotAsked),
+		ICMPFrom: from, ICMPCode: codes, ConnectRepeat: is(RepeatSteady, NotAsked), NeighOwners: is(OwnersOne, NotAsked),
 		ProbeSources: is(SourcesSame),
 	})
 }

@@ -176,8 +176,8 @@ func (d *Differential) because(l *left) []evidence.ID {
 	for range most {
 		best, top := -1, little
 		for n := range d.facts {
-			if chosen[n] {
-				continue
+			if chosen[n] || d.facts[n].Value == evidence.NotAsked {
+				continue // that nobody looked is no reason to give
 			}
 			mass := 0.0
 			for i := range others {

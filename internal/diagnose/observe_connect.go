@@ -131,6 +131,8 @@ func (o *observer) repeats(v *view) {
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, "connect", m.At, "repeated SYNs got the same answer")
 	case v.kind == evidence.AnswerSYNACK:
 		o.add(evidence.ConnectRepeat, evidence.NotAsked, "connect", m.At, "the first attempt worked; it was not repeated")
+	case v.kind == evidence.AnswerICMP:
+		o.add(evidence.ConnectRepeat, evidence.NotAsked, "connect", m.At, "the attempt was not repeated")
 	}
 	if tried {
 		o.sourcePorts(v, mixed)

@@ -221,11 +221,12 @@ func (w *recorded) repeats(o *observer) {
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, source, 0, "%s from different source ports fared alike", plural(p.Same+1, "attempt", "attempts"))
 	case w.answer() != evidence.AnswerNone && p.Same > 0:
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, source, 0, "%s had the same answer", plural(p.Same+1, "attempt", "attempts"))
-	case w.answer() == evidence.AnswerSYNACK:
+	case w.answer() == evidence.AnswerSYNACK, w.answer() == evidence.AnswerICMP:
 		o.add(evidence.ConnectRepeat, evidence.NotAsked, source, 0, "the capture holds one attempt at this port")
 	}
 	switch all := lost + p.LostSYNs; {
 	case w.answer() == evidence.AnswerICMP:
+	case w.gaveUp(): // a SYN-ACK that was lost and sent again comes late, too
 	case all == sent && all >= manySYNs && p.Other == 0:
 		o.add(evidence.ProbeLoss, evidence.LossAll, source, 0, "all of %d SYNs went unanswered: chance loss does not do that", all)
 	case all > 0 && all < sent && w.roundTrip() < 900*time.Millisecond:
@@ -288,9 +289,9 @@ func (w *recorded) icmp(o *observer) {
 	}
 }
 
-// distance compares how far the RST travelled with the server's other packets.
-// More hops may be another path back, or an unusual initial hop limit, and say
-// nothing; so do packets of one kind that disagree.
+// distance compares how far the RST travelled with the server's other packets. If
+// not as far, it may have come by another path; packets of one kind that disagree
+// tell nothing either.
 func (w *recorded) distance(o *observer) {
 	const source = "capture"
 	p := w.Peers
@@ -311,11 +312,8 @@ func (w *recorded) distance(o *observer) {
 		return
 	}
 	mine, host := distanceOf(x.TTL), distanceOf(with[0])
-	switch {
-	case mine > host:
+	if mine != host { // several paths back differ as well; one packet tells too little
 		return
-	case mine < host:
-		val = evidence.DistanceNearer
 	}
 	o.add(evidence.AnswerFrom, val, source, x.At, "the RST has TTL %d, other packets of %v have %d", x.TTL, w.Tuple.Remote.Addr(), with[0])
 }

@@ -57,8 +57,8 @@ func (w *recorded) session(o *observer) {
 		o.add(evidence.SessionLarge, evidence.NotAsked, source, 0, "no segment was sent in vain")
 		o.add(evidence.SessionIdle, evidence.NotAsked, source, 0, "nothing was sent in vain after a pause")
 	}
-	if !w.again() && (r.Unacked == 0 || r.Resent == 0) {
-		o.add(evidence.EveryPort, evidence.NotAsked, source, 0, "other ports were not tried")
+	if r.ServerBytes > 0 {
+		o.add(evidence.EveryPort, evidence.NotAsked, source, 0, "an application answers; other ports were not tried")
 	}
 	x := w.ended()
 	if x == nil || x.TTL == 0 || r.ServerTTL == 0 || !w.elsewhere() {
@@ -88,7 +88,7 @@ func (w *recorded) end(o *observer) {
 	if x := w.ended(); x != nil {
 		val, after := evidence.EndRST, "before the client had sent data"
 		if r.ClientBytes > 0 {
-			val, after = evidence.EndRSTAfter, "after data of the client"
+			val, after = evidence.EndRSTCrossed, "and the client had sent data"
 		}
 		o.add(evidence.SessionEnd, val, source, x.At, "a RST from the server's address ended the connection, %s", after)
 		return
@@ -98,7 +98,7 @@ func (w *recorded) end(o *observer) {
 		return
 	}
 	if r.ClientBytes > 0 {
-		o.add(evidence.SessionEnd, evidence.EndFINAfter, source, r.FINServer, "the server closed the connection without a byte, after data of the client")
+		o.add(evidence.SessionEnd, evidence.EndFINCrossed, source, r.FINServer, "the server closed the connection without a byte, and the client had sent data")
 	} else {
 		o.add(evidence.SessionEnd, evidence.EndFIN, source, r.FINServer, "the server closed the connection without a byte")
 	}

@@ -87,7 +87,7 @@ func TestConversation(t *testing.T) {
 		{"refused", conversation(refused(60), nil, evidence.Peers{OpenTTLs: []int{60}}), verdict.Refused, verdict.Narrowed,
 			[]verdict.CauseID{"no-listener", "host-firewall-reset", "path-firewall-reset"}, []verdict.CauseID{"host-down"}},
 		{"refused nearer", conversation(refused(61), nil, evidence.Peers{OpenTTLs: []int{60}}), verdict.Refused, verdict.Narrowed,
-			[]verdict.CauseID{"path-firewall-reset", "nat-dead-backend"}, []verdict.CauseID{"no-listener"}},
+			[]verdict.CauseID{"path-firewall-reset", "nat-dead-backend", "no-listener"}, nil},
 		{"RST made up", conversation(refused(60), at(syns(1), same), evidence.Peers{}), verdict.Refused, verdict.Certain,
 			[]verdict.CauseID{"path-firewall-reset"}, nil},
 		{"RST of the host", conversation(refused(60), at(refused(64), same), evidence.Peers{}), verdict.Refused, verdict.Narrowed,
@@ -101,7 +101,7 @@ func TestConversation(t *testing.T) {
 		{"reset at once", conversation(opened(func(r *evidence.Recording) {
 			r.ClientBytes, r.ClientData = 0, nil
 			r.Resets = []evidence.RecordedReset{{At: 2 * time.Millisecond, FromServer: true, TTL: 60, Valid: true}}
-		}), nil, evidence.Peers{}), verdict.Reset, verdict.Certain, []verdict.CauseID{"reset-on-accept"}, nil},
+		}), nil, evidence.Peers{}), verdict.Reset, verdict.Narrowed, []verdict.CauseID{"reset-on-accept", "answers-for-everything"}, []verdict.CauseID{"none"}},
 		{"reset from nearer", conversation(opened(func(r *evidence.Recording) {
 			r.Resets = []evidence.RecordedReset{{At: 2 * time.Millisecond, FromServer: true, TTL: 62, Valid: true}}
 		}), nil, evidence.Peers{}), verdict.Reset, verdict.Certain, []verdict.CauseID{"path-firewall-reset"}, nil},
@@ -119,7 +119,7 @@ func TestConversation(t *testing.T) {
 		{"too late for the client", conversation(change(syns(2), func(r *evidence.Recording) {
 			r.SYNACK, r.SYNACKCount = 3*time.Second, 1
 			r.Resets = []evidence.RecordedReset{{At: 3 * time.Second, TTL: 64, Valid: true}}
-		}), nil, evidence.Peers{}), verdict.Degraded, verdict.Certain, []verdict.CauseID{"timeout-too-short"}, nil},
+		}), nil, evidence.Peers{}), verdict.Degraded, verdict.Narrowed, []verdict.CauseID{"timeout-too-short", "packet-loss"}, []verdict.CauseID{"none"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			facts, got := diagnose.Conversation(c.from)

@@ -53,7 +53,7 @@ var keys = []KeyInfo{
 	{ProbeLoss, ScopeAddress, "what share of SYNs is lost", oneOf(LossNone, LossSome, LossAll)},
 	{EveryPort, ScopeAddress, "does an unlikely port open too", oneOf(Yes, No, NotAsked)},
 
-	{SessionEnd, ScopeAddress, "did the peer end the connection at once", oneOf(EndNone, EndRST, EndFIN, EndRSTAfter, EndFINAfter)},
+	{SessionEnd, ScopeAddress, "did the peer end the connection at once", oneOf(EndNone, EndRST, EndFIN, EndRSTAfter, EndFINAfter, EndRSTCrossed, EndFINCrossed)},
 	{SessionReply, ScopeAddress, "what did the application reply", oneOf(ReplyExpected, ReplyOther, ReplyNothing, ReplyTLSError, ReplyGateway, ReplyCut, NotAsked)},
 	{SessionAcked, ScopeAddress, "did the peer's TCP acknowledge our data", oneOf(Yes, No)},
 	{SessionWindow, ScopeAddress, "does the peer keep its window open", oneOf(WindowOpen, WindowZero)},

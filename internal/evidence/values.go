@@ -216,6 +216,9 @@ const (
 	// The peer ended it only once it had our hello, which may be why.
 	EndRSTAfter   Value = "rst-after-hello"
 	EndFINAfter   Value = "fin-after-hello"
+	// The end and our hello crossed: nothing tells which of the two came first.
+	EndRSTCrossed Value = "rst-around-hello"
+	EndFINCrossed Value = "fin-around-hello"
 	ReplyExpected Value = "expected"
 	ReplyOther    Value = "other-protocol"
 	ReplyNothing  Value = "nothing"

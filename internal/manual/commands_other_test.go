@@ -18,7 +18,7 @@ var programs = map[string]map[string]string{
 		"brew services restart": "",
 		"brew services start":   "",
 		"brew services stop":    "",
-		"curl":                  "-v -so -w",
+		"curl":                  "-v -so -m -w",
 		"dig":                   "",
 		"docker ps":             "",
 		"dscacheutil":           "-q -a",
@@ -116,7 +116,7 @@ var programs = map[string]map[string]string{
 	"kubernetes": {
 		"kubectl debug":        "-it --image --target",
 		"kubectl describe":     "",
-		"kubectl get":          "-l -o --all-namespaces",
+		"kubectl get":          "-l -o --all-namespaces --namespace",
 		"kubectl logs":         "--previous",
 		"kubectl port-forward": "",
 		"kubectl rollout undo": "",
