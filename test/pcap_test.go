@@ -36,6 +36,7 @@ type recorded struct {
 	unsupported string
 	err         error
 	result      *capture.Result
+	from        netip.Addr     // of the user
 	to          netip.AddrPort // that the user connects to
 }
 
@@ -98,7 +99,8 @@ func judgeCapture(t *testing.T, c judge.Case, r *recorded) {
 		if os.Getenv("TCPWHY_MATRIX") != "" {
 			fmt.Printf("CAPTURE %-32s %-14s %-9s %-11s %-8s %v: %s\n", c.Scenario.Name, c.Scenario.Cause, conn.State, conn.Outcome, conn.Verdict.Certainty, left, conn.Verdict.Finding)
 		}
-		if conn.State == capture.Fine || conn.State == capture.Undecided {
+		other := conn.Client.Addr() != r.from && !conn.Client.Addr().IsLoopback() // such as those of a flood
+		if conn.State == capture.Fine || conn.State == capture.Undecided || other {
 			continue
 		}
 		said++
@@ -142,7 +144,7 @@ func record(ctx context.Context, c judge.Case, tcpdump, file string) (out record
 		return recorded{err: err}
 	}
 	err = l.Verify(ctx)
-	out.to = l.Dst()
+	out.to, out.from = l.Dst(), l.Addr(c.Scenario.From)
 	if err == nil && out.to.IsValid() {
 		var wg sync.WaitGroup
 		for _, port := range []uint16{22, 81, out.to.Port(), out.to.Port()} {

@@ -9,7 +9,7 @@ func sessionCauses() []Cause {
 	// An open port whose session fails in the way that more says.
 	session := func(more P) []P { return ways(with(opens(), more)) }
 	mute := func(accepted Value) []P {
-		return session(P{SessionReply: is(ReplyNothing, NotAsked), SessionAcked: is(Yes), HostAccepted: is(accepted)})
+		return session(P{SessionReply: is(ReplyNothing, NotAsked), SessionAcked: is(Yes, NotAsked), HostAccepted: is(accepted)})
 	}
 	// It may also fail at our request, and end the connection without a word.
 	gone := with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter), HostAccepted: is(Yes)})
@@ -35,7 +35,7 @@ func sessionCauses() []Cause {
 				with(opens(), P{SessionReply: is(ReplyOther), SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}),
 				// A server that cannot read our hello may hang up, or wait for the rest of
 				// what it takes for a request of its own protocol.
-				with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndNone, EndFINAfter, EndRSTAfter), SessionAcked: is(Yes), HostAccepted: is(Yes)}),
+				with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndNone, EndFINAfter, EndRSTAfter), SessionAcked: is(Yes, NotAsked), HostAccepted: is(Yes)}),
 			),
 			Weights: []Weight{{SessionEnd, EndNone, 0.3}}},
 		{ID: "http-gateway-error", Stage: StageSession, Title: "a proxy answers with a gateway error", Prior: 4,
@@ -55,9 +55,9 @@ func sessionCauses() []Cause {
 
 func works() Cause {
 	// A healthy application may need longer than we wait, to answer or to greet.
-	slow := with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndNone), SessionAcked: is(Yes), HostAccepted: is(Yes), HostSockets: is(SocketsServe)})
+	slow := with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndNone), SessionAcked: is(Yes, NotAsked), HostAccepted: is(Yes), HostSockets: is(SocketsServe)})
 	return Cause{ID: verdict.None, Stage: StageNone, Title: "it works", Prior: 100,
-		Ways: ways(slow, with(opens(), P{SessionReply: is(ReplyExpected, NotAsked), SessionAcked: is(Yes),
+		Ways: ways(slow, with(opens(), P{SessionReply: is(ReplyExpected, NotAsked), SessionAcked: is(Yes, NotAsked),
 			// A single SYN may be lost, or wait for an address resolution.
 			ProbeLoss: is(LossNone, LossSome), HostAccepted: is(Yes, No), HostSockets: is(SocketsServe)})),
 		Weights: []Weight{{ProbeLoss, LossSome, 0.01}, {SessionReply, ReplyNothing, 0.01}}}

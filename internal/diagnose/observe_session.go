@@ -24,6 +24,9 @@ func (o *observer) session(v *view) {
 	}
 	o.end(s)
 	o.reply(s)
+	if s.Sent == 0 && s.Acked == nil && !s.WindowZero {
+		o.add(evidence.SessionAcked, evidence.NotAsked, "session", s.At, "nothing was sent that could be acknowledged")
+	}
 	if s.Acked != nil {
 		did := "acknowledged all"
 		if !*s.Acked {

@@ -215,19 +215,20 @@ func (w *recorded) repeats(o *observer) {
 	}
 	sent := r.SYNCount + p.SYNs
 	switch all := lost + p.LostSYNs; {
+	case p.Changed:
 	case p.Other > 0:
 		o.add(evidence.ConnectRepeat, evidence.RepeatMixed, source, 0, "%s to the same port ended otherwise", plural(p.Other, "attempt", "attempts"))
 	case w.answer() == evidence.AnswerNone && all >= manySYNs && p.Same > 0:
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, source, 0, "%s from different source ports fared alike", plural(p.Same+1, "attempt", "attempts"))
 	case w.answer() != evidence.AnswerNone && p.Same > 0:
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, source, 0, "%s had the same answer", plural(p.Same+1, "attempt", "attempts"))
-	case w.answer() == evidence.AnswerSYNACK, w.answer() == evidence.AnswerICMP:
+	case w.answer() == evidence.AnswerSYNACK:
 		o.add(evidence.ConnectRepeat, evidence.NotAsked, source, 0, "the capture holds one attempt at this port")
 	}
 	switch all := lost + p.LostSYNs; {
 	case w.answer() == evidence.AnswerICMP:
 	case w.gaveUp(): // a SYN-ACK that was lost and sent again comes late, too
-	case all == sent && all >= manySYNs && p.Other == 0:
+	case all == sent && all >= manySYNs && p.Other == 0 && !p.Changed:
 		o.add(evidence.ProbeLoss, evidence.LossAll, source, 0, "all of %d SYNs went unanswered: chance loss does not do that", all)
 	case all > 0 && all < sent && w.roundTrip() < 900*time.Millisecond:
 		o.add(evidence.ProbeLoss, evidence.LossSome, source, 0, "%d of %d SYNs went unanswered", all, sent)

@@ -55,7 +55,7 @@ var keys = []KeyInfo{
 
 	{SessionEnd, ScopeAddress, "did the peer end the connection at once", oneOf(EndNone, EndRST, EndFIN, EndRSTAfter, EndFINAfter, EndRSTCrossed, EndFINCrossed)},
 	{SessionReply, ScopeAddress, "what did the application reply", oneOf(ReplyExpected, ReplyOther, ReplyNothing, ReplyTLSError, ReplyGateway, ReplyCut, NotAsked)},
-	{SessionAcked, ScopeAddress, "did the peer's TCP acknowledge our data", oneOf(Yes, No)},
+	{SessionAcked, ScopeAddress, "did the peer's TCP acknowledge our data", oneOf(Yes, No, NotAsked)},
 	{SessionWindow, ScopeAddress, "does the peer keep its window open", oneOf(WindowOpen, WindowZero)},
 	{SessionLarge, ScopeAddress, "do large segments pass", oneOf(LargePasses, LargeStalls, LargeDead, NotAsked)},
 	{SessionIdle, ScopeAddress, "does an idle connection survive", oneOf(IdleSurvives, IdleDies, NotAsked)},

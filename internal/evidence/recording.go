@@ -88,6 +88,9 @@ type Peers struct {
 	// Other those that had another one.
 	Same  int `json:"same"`
 	Other int `json:"other"`
+	// Changed says that shortly before or after them attempts had another outcome,
+	// so that those counted here may be alike by chance.
+	Changed bool `json:"changed,omitempty"`
 	// SYNs to the same port in all of them, and how many got no answer.
 	SYNs     int `json:"syns"`
 	LostSYNs int `json:"lost_syns"`

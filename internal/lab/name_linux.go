@@ -277,7 +277,7 @@ func proveAnswers(want map[string]int) func(context.Context, *Lab) error {
 
 // unansweredBy checks that a name server does not answer soon, but for the error.
 func unansweredBy(ctx context.Context, l *Lab, server netip.Addr, want Outcome) error {
-	if m, err := l.ask(ctx, "udp", server, app+".", quiet); outcome(err) != want {
+	if m, err := l.ask(ctx, "udp", server, app+".", patienceFor(want)); outcome(err) != want {
 		return fmt.Errorf("the name server answers %v, %v; want %s", m, err, want)
 	}
 	return nil
@@ -290,9 +290,18 @@ func proveTruncated(want Outcome) func(context.Context, *Lab) error {
 		if err != nil || !m.Truncated {
 			return fmt.Errorf("the answer is not truncated: %v, %v", m, err)
 		}
-		if _, err := l.ask(ctx, "tcp", l.resolver(), app+".", quiet); outcome(err) != want {
+		if _, err := l.ask(ctx, "tcp", l.resolver(), app+".", patienceFor(want)); outcome(err) != want {
 			return fmt.Errorf("over TCP: %v, want %s", err, want)
 		}
 		return nil
 	}
+}
+
+// patienceFor is how long to wait for what is expected: for silence no longer
+// than it takes to count as silence.
+func patienceFor(want Outcome) time.Duration {
+	if want == TimesOut {
+		return quiet
+	}
+	return Patience
 }

@@ -67,7 +67,7 @@ func pathMiddleboxes() []Scenario {
 		{
 			Name: "ecn-blocked", Connect: Opens, After: Talks,
 			Shows: "Connecting takes a second: SYNs that ask for ECN vanish.",
-			Ideal: leaves([]string{"ecn-blocked", "packet-loss"}, nil),
+			Ideal: leaves([]string{"ecn-blocked", "packet-loss", "syn-queue-full"}, nil),
 			fault: func(l *Lab) {
 				l.sysctl(Client, "net.ipv4.tcp_ecn", "1")
 				ecn := byte(nft.SYN | nft.ECE | nft.CWR)

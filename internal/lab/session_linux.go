@@ -119,7 +119,7 @@ func proveTakes(least time.Duration) func(context.Context, *Lab) error {
 // oddServers are healthy and unusual.
 func oddServers() []Scenario {
 	// At a port that nobody knows nothing is said, so nothing is known of the answer.
-	unasked := []string{"none", "application-silent", "never-accepted", "accept-queue-full", "path-firewall-drop"}
+	unasked := []string{"none", "application-silent", "never-accepted"}
 	return slices.Concat([]Scenario{
 		greeted("none-slow-banner", 22, after300ms(ssh)).showing("Works: the server greets after 300 ms."),
 		greeted("none-mysql", 3306, mysql).showing("Works: MySQL greets first."),

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -140,7 +141,17 @@ func (l *Lab) occupy(host string, at netip.AddrPort) {
 			return err
 		}
 		l.closers = append(l.closers, descriptor(fd))
-		return unix.Bind(fd, sockaddr(at))
+		// What listened there before is bound until a process that is just being
+		// started has dropped its copy.
+		ctx, cancel := context.WithTimeout(l.ctx, Patience)
+		defer cancel()
+		for err = unix.Bind(fd, sockaddr(at)); err == unix.EADDRINUSE && ctx.Err() == nil; err = unix.Bind(fd, sockaddr(at)) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+		return err
 	})
 	if err != nil {
 		l.fail(fmt.Errorf("bind on %s to %v: %w", host, at, err))

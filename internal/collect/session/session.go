@@ -126,7 +126,9 @@ func (s *probe) converse() {
 			s.awaitReply() // the rest of what came unasked
 		}
 	}
-	if s.st.received > 0 && s.out.TLS == nil && s.out.HTTP == nil {
+	// A whole answer is one, however the connection ends behind it.
+	answered := !s.proto.serverFirst && complete(s.st.head, s.proto.name)
+	if s.st.received > 0 && s.out.TLS == nil && s.out.HTTP == nil && !answered {
 		s.st.listen(max(moment, 2*s.rtt()), never) // a reset after data?
 	}
 }
