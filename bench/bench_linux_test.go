@@ -19,10 +19,10 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/nettest"
 )
 
-// TestMain makes the test program its own launcher too.
+// TestMain makes the test program its own launcher and reader too.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == launchFlag {
-		os.Exit(launch(os.Args[2:]))
+	if code, ok := child(os.Args); ok {
+		os.Exit(code)
 	}
 	os.Exit(m.Run())
 }

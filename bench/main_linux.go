@@ -27,16 +27,36 @@ const (
 )
 
 func main() {
-	if len(os.Args) > 2 && os.Args[1] == launchFlag {
-		os.Exit(launch(os.Args[2:]))
+	if code, ok := child(os.Args); ok {
+		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	code, err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	bench, args := run, os.Args[1:]
+	if len(args) > 0 && args[0] == pcapWord {
+		bench, args = benchPcap, args[1:]
+	}
+	code, err := bench(ctx, args, os.Stdout, os.Stderr)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 	}
 	os.Exit(code)
+}
+
+// child does what the benchmark starts this program for: to launch another, or
+// to read a capture.
+func child(argv []string) (code int, ok bool) {
+	switch {
+	case len(argv) > 2 && argv[1] == launchFlag:
+		return launch(argv[2:]), true
+	case len(argv) == 4 && argv[1] == readFlag:
+		if err := readPcap(argv[2], argv[3]); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+			return exitFailed, true
+		}
+		return exitMet, true
+	}
+	return 0, false
 }
 
 // options of a call.

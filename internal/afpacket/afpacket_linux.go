@@ -60,16 +60,8 @@ func Open(filter []bpf.RawInstruction, ifindex int) (*Conn, error) {
 }
 
 func setup(fd int, filter []bpf.RawInstruction, ifindex int) error {
-	if len(filter) == 0 {
-		return errors.New("no filter")
-	}
-	code := make([]unix.SockFilter, len(filter))
-	for i, f := range filter {
-		code[i] = unix.SockFilter{Code: f.Op, Jt: f.Jt, Jf: f.Jf, K: f.K}
-	}
-	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
-		return os.NewSyscallError("setsockopt SO_ATTACH_FILTER", err)
+	if err := attach(fd, filter); err != nil {
+		return err
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_TIMESTAMPNS", err)
@@ -81,6 +73,24 @@ func setup(fd int, filter []bpf.RawInstruction, ifindex int) error {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, room)
 	}
+	return bind(fd, ifindex)
+}
+
+// attach puts a filter before a socket.
+func attach(fd int, filter []bpf.RawInstruction) error {
+	if len(filter) == 0 {
+		return errors.New("no filter")
+	}
+	code := make([]unix.SockFilter, len(filter))
+	for i, f := range filter {
+		code[i] = unix.SockFilter{Code: f.Op, Jt: f.Jt, Jf: f.Jf, K: f.K}
+	}
+	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+	return os.NewSyscallError("setsockopt SO_ATTACH_FILTER", unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog))
+}
+
+// bind lets packets of all protocols in, of one interface or all.
+func bind(fd, ifindex int) error {
 	all := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_ALL))
 	return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: ifindex}))
 }
@@ -193,17 +203,24 @@ func (c *Conn) SetDeadline(t time.Time) error {
 func (c *Conn) InterfaceName(index int) string {
 	var name string
 	_ = c.control(func(fd int) error {
-		ifr, err := unix.NewIfreq("")
-		if err != nil {
-			return err
-		}
-		ifr.SetUint32(uint32(index))
-		if err = unix.IoctlIfreq(fd, unix.SIOCGIFNAME, ifr); err == nil {
-			name = ifr.Name()
-		}
-		return err
+		name = interfaceName(fd, index)
+		return nil
 	})
 	return name
+}
+
+// interfaceName asks the namespace of a socket; "" when there is no such
+// interface.
+func interfaceName(fd, index int) string {
+	ifr, err := unix.NewIfreq("")
+	if err != nil {
+		return ""
+	}
+	ifr.SetUint32(uint32(index))
+	if unix.IoctlIfreq(fd, unix.SIOCGIFNAME, ifr) != nil {
+		return ""
+	}
+	return ifr.Name()
 }
 
 // Stats reads the counters and sets them back.

@@ -97,7 +97,7 @@ func (a *app) root() *cobra.Command {
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "print everything, with the table of causes against facts")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("expect", cobra.FixedCompletions(expectable(), cobra.ShellCompDirectiveNoFileComp))
-	cmd.AddCommand(a.explain(), a.sandbox(), a.report(), a.manual(), a.lab(), a.pcap())
+	cmd.AddCommand(a.explain(), a.sandbox(), a.report(), a.manual(), a.lab(), a.pcap(), a.capture())
 	return cmd
 }
 

@@ -131,6 +131,11 @@ func (w *recorded) observe(o *observer) {
 	if r.Place != "" {
 		o.add(evidence.TargetHere, yesNo(!w.elsewhere()), source, 0, "the capture was made %s", placeText[r.Place])
 	}
+	self := "differ"
+	if w.Tuple.Local == w.Tuple.Remote {
+		self = "are the same socket address"
+	}
+	o.add(evidence.SelfConnect, yesNo(w.Tuple.Local == w.Tuple.Remote), source, 0, "source and destination of the connection %s", self)
 	if r.Began && w.elsewhere() {
 		o.add(evidence.SynLeft, evidence.Yes, source, 0, "the SYN is in the capture")
 	}

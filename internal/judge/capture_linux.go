@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/net/bpf"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tcpwhy/tcpwhy/internal/afpacket"
 	"github.com/tcpwhy/tcpwhy/internal/lab"
 	"github.com/tcpwhy/tcpwhy/internal/pcapfile"
@@ -111,7 +113,8 @@ func (h *captured) run() {
 }
 
 func (h *captured) write(p *afpacket.Packet) {
-	if h.err != nil {
+	// What goes over lo is seen going out and coming in.
+	if h.err != nil || p.Direction == afpacket.Outgoing && p.HardwareType == unix.ARPHRD_LOOPBACK {
 		return
 	}
 	h.err = h.w.Write(pcapfile.Packet{

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 )
 
 // zone is what a name server says. A name it has no records for does not exist,
@@ -89,6 +90,11 @@ func (l *Lab) unresolve() {
 	l.stop(host, 53)
 	if s := l.names[host]; s != nil {
 		delete(l.names, host)
+		// A process that is just being started has a copy of the socket until it
+		// executes its program. Connected elsewhere, no copy takes a question.
+		if c, err := s.udp.(*net.UDPConn).SyscallConn(); err == nil {
+			c.Control(func(fd uintptr) { unix.Connect(int(fd), sockaddr(loopback(l, 9))) })
+		}
 		if err := s.udp.Close(); err != nil {
 			l.fail(err)
 		}

@@ -1,6 +1,7 @@
-// Package pcapfile writes captured packets as pcapng (draft-ietf-opsawg-pcapng)
-// with the link type LINUX_SLL2, which tells direction and interface, so that
-// tcpdump and Wireshark show what this program saw.
+// Package pcapfile reads captures, pcap and pcapng, and writes pcapng
+// (draft-ietf-opsawg-pcapng) with the link type LINUX_SLL2, which tells
+// direction and interface, so that tcpdump and Wireshark show what this program
+// saw.
 //
 // It imports no other package of ours.
 package pcapfile

@@ -86,8 +86,9 @@ func (n *ComparedCounts) Add(p *capdiff.Pair, c *capture.Connection) {
 	}
 }
 
-// Comparison writes for people what two captures show together.
-func Comparison(w io.Writer, r *capdiff.Result, n *ComparedCounts, list []Compared, o Options) error {
+// Comparison writes for people what two captures show together: the summary,
+// and connections of a list that leaves some untold.
+func Comparison(w io.Writer, r *capdiff.Result, n *ComparedCounts, list []Compared, untold int, o Options) error {
 	p := newPage(o)
 	answer := comparisonAnswer(r, n)
 	color := sgrGreen
@@ -104,9 +105,9 @@ func Comparison(w io.Writer, r *capdiff.Result, n *ComparedCounts, list []Compar
 		for i := range list[:few] {
 			p.compared(r, &list[i], told)
 		}
-		if rest := len(list) - few; rest > 0 {
+		if rest := len(list) - few + untold; rest > 0 {
 			p.blank()
-			p.prose(0, indent, "", p.moreText(rest)+" of connections to tell of")
+			p.prose(0, indent, "", p.moreText(rest)+" connections that failed, or whose packets were lost or changed")
 		}
 	}
 	_, err := w.Write(append(bytes.TrimRight(p.buf.Bytes(), "\n"), '\n'))
@@ -156,10 +157,10 @@ func (p *page) comparison(r *capdiff.Result, n *ComparedCounts) {
 	p.section("packets")
 	p.item("", "client to server: "+fared(&n.Dir[tcpflow.Client]))
 	p.item("", "server to client: "+fared(&n.Dir[tcpflow.Server]))
-	p.section("")
-	if lost := n.Dir[0].Lost + n.Dir[1].Lost + n.Dir[0].MadeUp + n.Dir[1].MadeUp; lost > 0 {
-		p.prose(labelMargin*min(p.margin/labelMargin, 1), 0, "", "(all of this holds if no filter kept packets out of a capture)")
+	if n.Dir[0].Lost+n.Dir[1].Lost+n.Dir[0].MadeUp+n.Dir[1].MadeUp > 0 {
+		p.item("", "this holds if no filter kept packets out of a capture")
 	}
+	p.section("")
 }
 
 // clocks says how they differ.
@@ -189,7 +190,7 @@ func clocks(r *capdiff.Result) string {
 	return out
 }
 
-func ppm(f float64) string { return strconv.FormatFloat(math.Ceil(f*10)/10, 'f', -1, 64) }
+func ppm(f float64) string { return strconv.FormatFloat(max(math.Ceil(f*10)/10, 0), 'f', -1, 64) }
 
 func ahead(d time.Duration, of string) string {
 	if d < 0 {

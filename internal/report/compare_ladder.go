@@ -29,14 +29,13 @@ func (p *page) twoSides(x *Compared) {
 	inner := min(p.Width, maxLadder) - ladderLeft - 2
 	p.raw(strings.Repeat(" ", ladderLeft) + pad("client", inner-4) + "server")
 	rows := p.limit(sideRows, len(packets))
-	shown, skipped := 0, x.left
+	shown, skipped := 0, 0
 	note := func() {
 		if skipped > 0 {
 			p.raw(strings.Repeat(" ", ladderLeft) + "... " + count(skipped, "more packet", "more packets"))
 		}
 		skipped = 0
 	}
-	skipped = 0
 	for i := range packets {
 		k := &packets[i]
 		odd := k.Fate != capdiff.Arrived || k.ICMP != nil

@@ -146,16 +146,23 @@ func TestDocsNameEveryField(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("fields of the schema and of docs/json.md (-schema +docs):\n%s", d)
 	}
+	captures, compared, ok := strings.Cut(captures, "\n## Comparing two captures\n")
+	if !ok {
+		t.Fatal("docs/json.md has no section on two captures")
+	}
 	// What captures share with a diagnosis, and the names of outcomes, causes
 	// and peculiarities, are told of elsewhere or in the text.
-	for name := range fields(t, report.CaptureSchema()) {
-		if !want[name] && !strings.Contains(captures, "`"+name+"`") {
-			t.Errorf("docs/json.md does not tell of %q of captures", name)
+	for _, section := range []struct{ text, schema string }{{captures, report.CaptureSchema()}, {compared, report.CompareSchema()}} {
+		has := fields(t, section.schema)
+		for name := range has {
+			if !want[name] && !strings.Contains(captures+section.text, "`"+name+"`") {
+				t.Errorf("docs/json.md does not tell of %q", name)
+			}
 		}
-	}
-	for name := range documented(captures) {
-		if !fields(t, report.CaptureSchema())[name] {
-			t.Errorf("docs/json.md tells of %q, which captures do not have", name)
+		for name := range documented(section.text) {
+			if !has[name] {
+				t.Errorf("docs/json.md tells of %q, which its schema does not have", name)
+			}
 		}
 	}
 }

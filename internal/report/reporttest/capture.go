@@ -15,14 +15,23 @@ import (
 // about captures: valid UTF-8, each line as the schema demands, and no more than
 // one summary.
 func ValidateCapture(lines []byte) error {
+	return validateLines(report.CaptureSchema(), lines)
+}
+
+// ValidateCompare does the same for what is written about two captures.
+func ValidateCompare(lines []byte) error {
+	return validateLines(report.CompareSchema(), lines)
+}
+
+func validateLines(text string, lines []byte) error {
 	if !utf8.Valid(lines) || !bytes.HasSuffix(lines, []byte("\n")) {
 		return fmt.Errorf("reporttest: not lines of UTF-8: %.200q", lines)
 	}
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(report.CaptureSchema()))
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("reporttest: the schema is not JSON: %w", err)
 	}
-	const url = "urn:tcpwhy:capture:1"
+	const url = "urn:tcpwhy:lines"
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	if err := c.AddResource(url, doc); err != nil {

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package tcpflow
+
+func hugePages([]uint64) {}
