@@ -214,8 +214,8 @@ const (
 	EndRST  Value = "rst"
 	EndFIN  Value = "fin"
 	// The peer ended it only once it had our hello, which may be why.
-	EndRSTAfter   Value = "rst-after-hello"
-	EndFINAfter   Value = "fin-after-hello"
+	EndRSTAfter Value = "rst-after-hello"
+	EndFINAfter Value = "fin-after-hello"
 	// The end and our hello crossed: nothing tells which of the two came first.
 	EndRSTCrossed Value = "rst-around-hello"
 	EndFINCrossed Value = "fin-around-hello"
