@@ -200,8 +200,8 @@ func testCount(t *testing.T) {
 	send(t, ns, 50, 100)
 	// It ends by itself: wait for the file to hold all.
 	nettest.Eventually(t, "the file does not hold the packets", func() bool {
-		_, err := os.Stat(file)
-		return err == nil && len(numbers(t, file)) == 5
+		info, err := os.Stat(file)
+		return err == nil && info.Size() > 0 && len(numbers(t, file)) == 5
 	})
 	if sum := end(); sum.Packets != 5 {
 		t.Errorf("%d packets, want 5", sum.Packets)
