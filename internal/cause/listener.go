@@ -1,6 +1,8 @@
 package cause
 
 import (
+	"slices"
+
 	. "github.com/tcpwhy/tcpwhy/internal/evidence" //lint:ignore ST1001 the vocabulary is the language of this file
 	"github.com/tcpwhy/tcpwhy/internal/verdict"
 )
@@ -28,8 +30,11 @@ func listenerCauses() []Cause {
 		because("listens-in-other-namespace", "the service listens inside a container or namespace and is not published", 3, ServiceOtherNS),
 		because("service-down", "the service is not running", 10, ServiceStopped),
 		{ID: "service-restarting", Stage: StageListener, Title: "the service comes and goes", Refines: nothing, Prior: 2,
-			Ways: append(closed(SocketsNone, P{HostService: is(ServiceFlapping)}),
-				closed(SocketsNone, P{HostService: is(ServiceFlapping), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossNone), ProbeSources: is(SourcesSame, SourcesDiffer), HostSockets: is(SocketsNone, SocketsServe)})...)},
+			Ways: slices.Concat(closed(SocketsNone, P{HostService: is(ServiceFlapping)}),
+				closed(SocketsNone, P{HostService: is(ServiceFlapping), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossNone), ProbeSources: is(SourcesSame, SourcesDiffer), HostSockets: is(SocketsNone, SocketsServe)}),
+				// It was up at the handshake, and perhaps gone soon after.
+				ways(with(opens(), P{HostService: is(ServiceFlapping), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer),
+					SessionEnd: is(EndNone, EndRST, EndFIN, EndRSTAfter, EndFINAfter)})))},
 		because("bind-address-in-use", "the service could not bind: address in use", 1, ServiceBindInUse),
 		because("bind-not-permitted", "the service could not bind: permission denied", 1, ServiceBindPerm),
 		because("bind-address-missing", "the service could not bind: address not on the host", 1, ServiceBindAddr),
