@@ -157,7 +157,7 @@ func told(a *evidence.Address) []event {
 			here: s.Local || s.From == att.Tuple.Local.Addr() && s.From != a.Addr.Addr(),
 		})
 	}
-	end := att.At + att.Took
+	end := sum(att.At, att.Took)
 	switch {
 	case att.Connected:
 		add(end, false, "SYN,ACK")
@@ -167,6 +167,12 @@ func told(a *evidence.Address) []event {
 		add(end, false, "RST")
 	}
 	return ev
+}
+
+// sum adds times as they are written, in microseconds: what is read back from
+// JSON must give the same.
+func sum(a, b time.Duration) time.Duration {
+	return a.Round(time.Microsecond) + b.Round(time.Microsecond)
 }
 
 // session derives what followed the handshake.
@@ -188,15 +194,15 @@ func session(s *evidence.Session, att *evidence.Attempt, start time.Duration) []
 		ev = append(ev, e)
 	}
 	if s.Received > 0 {
-		e := packet(start+s.ReplyAfter, false, "PSH,ACK", s.Received)
+		e := packet(sum(start, s.ReplyAfter), false, "PSH,ACK", s.Received)
 		e.untimed = s.ReplyAfter == 0
 		ev = append(ev, e)
 	}
 	switch s.End {
 	case "rst":
-		ev = append(ev, packet(start+s.EndAt, false, "RST", 0))
+		ev = append(ev, packet(sum(start, s.EndAt), false, "RST", 0))
 	case "fin":
-		ev = append(ev, packet(start+s.EndAt, false, "FIN,ACK", 0))
+		ev = append(ev, packet(sum(start, s.EndAt), false, "FIN,ACK", 0))
 	}
 	return ev
 }
@@ -204,7 +210,7 @@ func session(s *evidence.Session, att *evidence.Attempt, start time.Duration) []
 // ending says in words how an attempt ended, where no packet says it: answered
 // tells that there was one.
 func ending(att *evidence.Attempt, answered bool) (note string, at time.Duration) {
-	at = att.At + att.Took
+	at = sum(att.At, att.Took)
 	switch {
 	case att.Syscall != "":
 		return att.Syscall + "() failed at once: " + att.Errno + "; no packet", at
