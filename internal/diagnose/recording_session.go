@@ -115,6 +115,8 @@ func (w *recorded) reply(o *observer) {
 		o.add(evidence.SessionReply, evidence.NotAsked, source, 0, "neither side sent data")
 	case r.ServerBytes == 0:
 		o.add(evidence.SessionReply, evidence.ReplyNothing, source, 0, "the server answered nothing to %d bytes", r.ClientBytes)
+	case w.ended() != nil && isTLS(r.ClientData) && isTLS(r.ServerData):
+		// The RST may follow an alert that cannot be read.
 	case w.ended() != nil:
 		o.add(evidence.SessionReply, evidence.ReplyCut, source, 0, "the connection was reset after %d bytes of the server", r.ServerBytes)
 	case gateway:

@@ -109,6 +109,11 @@ func TestConversation(t *testing.T) {
 			r.ServerBytes, r.ServerData = 15, []byte("HTTP/1.1 200 OK")
 			r.Resets = []evidence.RecordedReset{{At: 2 * time.Millisecond, FromServer: true, TTL: 62}}
 		}), nil, evidence.Peers{}), verdict.Open, verdict.Certain, []verdict.CauseID{"none"}, nil},
+		{"TLS cut off", conversation(opened(func(r *evidence.Recording) {
+			r.ClientBytes, r.ClientData = 300, []byte{22, 3, 1}
+			r.ServerBytes, r.ServerData = 1200, []byte{22, 3, 3}
+			r.Resets = []evidence.RecordedReset{{At: 9 * time.Millisecond, FromServer: true, TTL: 60, Valid: true}}
+		}), nil, evidence.Peers{}), verdict.Reset, verdict.Narrowed, []verdict.CauseID{"tls-failed", "reset-mid-stream"}, []verdict.CauseID{"none"}},
 		{"final ACK not taken", conversation(opened(func(r *evidence.Recording) {
 			r.ClientBytes, r.ClientData, r.SYNACKCount = 0, nil, 4
 		}), nil, evidence.Peers{}), verdict.Degraded, verdict.Narrowed,
