@@ -14,7 +14,7 @@ import (
 // addresses are names that lead to addresses, and those, or some, fail.
 func addresses() []Scenario {
 	return []Scenario{
-		overridden("hosts-file-override", Refused, (*Lab).neighbour, clientOnly(and(refusalsFromSomewhere, "hosts-file-override"), and(refusals, "hosts-file-override"))).showing("Connection refused: the hosts file has an old address."),
+		overridden("hosts-file-override", Refused, (*Lab).neighbour, clientOnly(and(refusals, "hosts-file-override"), and(refusals, "hosts-file-override"))).showing("Connection refused: the hosts file has an old address."),
 		overridden("hosts-file-override-dead", HostUnreach, (*Lab).nobody, clientOnly([]string{"hosts-file-override", "host-down", "path-blackhole"}, []string{"hosts-file-override", "host-down", "path-blackhole"})).showing("No route to host after 3 s: the hosts file has an old address.").caused("hosts-file-override"),
 		self("name-points-to-self", func(l *Lab) netip.Addr { return loopback(l, 0).Addr() }).showing("Connection refused: the name leads to the loopback address."),
 		self("name-points-to-self-any", func(l *Lab) netip.Addr { return pick(l, netip.IPv4Unspecified(), netip.IPv6Unspecified()) }).showing("Connection refused: the name leads to the unspecified address."),
@@ -36,7 +36,7 @@ func addresses() []Scenario {
 		{
 			Name: "some-addresses-fail-all-differently", Cause: "no-listener", Also: []string{"host-down"}, Connect: Refused,
 			Shows: "Nothing works: one address refuses, and nobody has the other.",
-			Ideal: clientOnly(and(refusalsFromSomewhere, "host-down", "path-blackhole"), and(refusals, "host-down", "path-blackhole")),
+			Ideal: clientOnly(and(refusals, "host-down", "path-blackhole"), and(refusals, "host-down", "path-blackhole")),
 			setup: func(l *Lab) {
 				l.named()
 				l.dst = l.neighbour()

@@ -16,7 +16,7 @@ func backends() []Scenario {
 		{
 			Name: "nat-dead-backend-port", Cause: cause, Connect: Refused,
 			Shows: "Connection refused: the router before the server leads the port to another one, where nothing listens.",
-			Ideal: leaves(refusalsFromSomewhere, refusals),
+			Ideal: leaves(refusals, refusals),
 			fault: func(l *Lab) { l.translate(R2, l.at(Server, deadPort)) },
 		},
 		{
@@ -28,7 +28,7 @@ func backends() []Scenario {
 		{
 			Name: "nat-dead-backend-at-host", Cause: cause, Connect: Refused,
 			Shows: "Connection refused: the server's own rules lead the port to another one, where nothing listens.",
-			Ideal: leaves(refusalsFromSomewhere, refusals),
+			Ideal: leaves(refusals, refusals),
 			fault: func(l *Lab) { l.translate(Server, l.at(Server, deadPort)) },
 		},
 		{
@@ -50,7 +50,7 @@ func backends() []Scenario {
 			Name: "nat-dead-backend-here", Cause: cause, Connect: Refused,
 			Shows: "Connection refused: this host's own rules lead the address to a backend where nothing listens.",
 			Blunt: "the program does not yet look for its own SYN under another address",
-			Ideal: leaves(refusalsFromSomewhere, nil),
+			Ideal: leaves(refusals, nil),
 			fault: func(l *Lab) { l.translateOwn(l.at(Server, deadPort)) },
 		},
 		{
@@ -97,7 +97,7 @@ func backends() []Scenario {
 		{
 			Name: "listens-in-other-namespace-container", Cause: "listens-in-other-namespace", Connect: Refused, Topology: Containers(),
 			Shows: "Connection refused: the service runs in a container, and its port is not published.",
-			Ideal: leaves(refusalsFromSomewhere, refusals),
+			Ideal: leaves(refusals, refusals),
 			setup: func(l *Lab) {
 				l.serve(Server, 22, ssh)
 				l.service(Container)

@@ -44,11 +44,11 @@ func hostFirewalls() []Scenario {
 		// The length of the path follows the source port, the place of the rule does not.
 		firewalled("host-firewall-drop-uneven-paths", drop, TimesOut, Server, nft.Input, nft.Cond.Drop).leaving(silentPortUnseen, silentPort).over(UnevenPaths()).
 			showing("Connecting times out: the server's own rules drop, at the end of two paths of unequal length."),
-		firewalled("host-firewall-reset-uneven-paths", reset, Refused, Server, nft.Input, nft.Cond.Reset).leaving(refusalsFromSomewhere, refusals).over(UnevenPaths()).
+		firewalled("host-firewall-reset-uneven-paths", reset, Refused, Server, nft.Input, nft.Cond.Reset).leaving(refusals, refusals).over(UnevenPaths()).
 			showing("Connection refused by the server's own rules, at the end of two paths of unequal length."),
-		firewalled("host-firewall-reset", reset, Refused, Server, nft.Input, nft.Cond.Reset).leaving(refusalsFromSomewhere, refusals).
+		firewalled("host-firewall-reset", reset, Refused, Server, nft.Input, nft.Cond.Reset).leaving(refusals, refusals).
 			showing("Connection refused, though the service runs: the server's own rules reset."),
-		firewalled("host-firewall-reset-closed", reset, Refused, Server, nft.Input, nft.Cond.Reset).leaving(refusalsFromSomewhere, refusals).closed().
+		firewalled("host-firewall-reset-closed", reset, Refused, Server, nft.Input, nft.Cond.Reset).leaving(refusals, refusals).closed().
 			showing("Connection refused by the server's own rules, and nothing listens either."),
 		firewalled("host-firewall-reject", reject, Refused, Server, nft.Input, nft.Cond.Reject).leaving(rejections, rejections).
 			showing("Connection refused: the server's own rules reject with ICMP port unreachable."),

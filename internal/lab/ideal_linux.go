@@ -82,8 +82,6 @@ var (
 	// refusals: a RST from as far away as the host. A bridge in front of it, such
 	// as a hypervisor's, is no hop and can reset in its name.
 	refusals = strings.Fields("no-listener listens-on-loopback listens-elsewhere host-firewall-reset nat-dead-backend path-firewall-reset")
-	// refusalsFromSomewhere: a RST, and nothing to compare its distance with.
-	refusalsFromSomewhere = refusals
 	// resets: the host's own RST, as a capture there shows. It may be for a backend
 	// of its own.
 	resets = but(refusals, "path-firewall-reset")

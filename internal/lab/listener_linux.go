@@ -27,7 +27,7 @@ func absent() []Scenario {
 		{
 			Name: "no-listener-own-link", Cause: "no-listener", Topology: OwnLink(), Connect: Refused,
 			Shows: "Connection refused, on the own link: nothing listens on the port.",
-			Ideal: Ideal{Ordinary: and(refusalsFromSomewhere, "duplicate-address"), Root: refusals, Captures: resets},
+			Ideal: Ideal{Ordinary: and(refusals, "duplicate-address"), Root: refusals, Captures: resets},
 			fault: func(l *Lab) { l.stop(Server, l.dst.Port()) },
 		},
 		ownHost("no-listener-local", Refused, func(l *Lab) { l.stop(Client, l.dst.Port()) }).
@@ -80,7 +80,7 @@ const otherPort = 8443
 func refusing(name string, fault func(*Lab)) Scenario {
 	return Scenario{
 		Name: name, Connect: Refused, fault: fault,
-		Ideal: Ideal{Ordinary: refusalsFromSomewhere, Root: refusals, Captures: resets},
+		Ideal: Ideal{Ordinary: refusals, Root: refusals, Captures: resets},
 	}
 }
 

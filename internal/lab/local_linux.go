@@ -123,8 +123,6 @@ func localFirewalls() []Scenario {
 			},
 		},
 		{
-			// The catalogue knows own rules about what goes out; about what comes in it
-			// is the same mistake, made more often.
 			Name: "local-firewall-drop-input", Cause: "local-firewall-drop", Connect: TimesOut,
 			Shows: "No answer: an input rule of this host drops what comes back.",
 			Ideal: leaves(and(silentPortUnseen, "local-firewall-drop"), nil),

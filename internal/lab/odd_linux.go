@@ -9,7 +9,7 @@ func oddRefusals() []Scenario {
 		return Scenario{
 			Name: "no-listener-" + name, Cause: "no-listener", Connect: Refused, Topology: t,
 			Shows: "Connection refused: nothing listens. " + shows,
-			Ideal: leaves(refusalsFromSomewhere, refusals),
+			Ideal: leaves(refusals, refusals),
 		}.closed()
 	}
 	odd := func(name, shows, ttl string) Scenario {
@@ -35,7 +35,7 @@ func oddRefusals() []Scenario {
 			// Who meets no loss cannot know of it, and who does has found it.
 			Name: "no-listener-lossy", Cause: "no-listener", Also: []string{"packet-loss"}, prove: proveLoss(5, Refused),
 			Shows: "Connection refused: nothing listens. 5 % of all packets are lost.",
-			Ideal: leaves(and(refusalsFromSomewhere, "packet-loss", "bad-ecmp-path"), and(refusals, "packet-loss", "bad-ecmp-path")),
+			Ideal: leaves(and(refusals, "packet-loss", "bad-ecmp-path"), and(refusals, "packet-loss", "bad-ecmp-path")),
 			fault: func(l *Lab) { l.lose(5) },
 		}.closed(),
 	}

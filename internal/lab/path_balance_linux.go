@@ -45,7 +45,7 @@ func pathBalances() []Scenario {
 		{
 			Name: "duplicate-address", Connect: Refused, Topology: SharedLink(), prove: proveTwoOwners,
 			Shows: "Connection refused by another machine that has the server's address too.",
-			Ideal: leaves(and(refusalsFromSomewhere, "duplicate-address"), nil),
+			Ideal: leaves(and(refusals, "duplicate-address"), nil),
 			fault: func(l *Lab) { l.impostor() },
 		},
 		{

@@ -26,11 +26,11 @@ func pathFirewalls() []Scenario {
 
 		firewalled("path-firewall-reset-r1", reset, Refused, R1, nft.Forward, nft.Cond.Reset).leaving(nearer(reset), nil).
 			showing("Connection refused, though the service runs: the first router resets."),
-		firewalled("path-firewall-reset-r2", reset, Refused, R2, nft.Forward, nft.Cond.Reset).leaving(refusalsFromSomewhere, nil).
+		firewalled("path-firewall-reset-r2", reset, Refused, R2, nft.Forward, nft.Cond.Reset).leaving(refusals, nil).
 			showing("Connection refused, though the service runs: the router before the server resets."),
 		firewalled("path-firewall-reset-r1-closed", reset, Refused, R1, nft.Forward, nft.Cond.Reset).leaving(nearer(reset), nil).closed().
 			showing("Connection refused by the first router, and nothing listens behind it either."),
-		firewalled("path-firewall-reset-r2-closed", reset, Refused, R2, nft.Forward, nft.Cond.Reset).leaving(refusalsFromSomewhere, nil).closed().
+		firewalled("path-firewall-reset-r2-closed", reset, Refused, R2, nft.Forward, nft.Cond.Reset).leaving(refusals, nil).closed().
 			showing("Connection refused by the router before the server, and nothing listens behind it either."),
 		{
 			// Nobody has the address: another port says so after 3 s, by ICMP. So the
@@ -50,7 +50,7 @@ func pathFirewalls() []Scenario {
 			Shows: "The router before the server resets; its packets start with TTL 100.",
 			Blunt: "the program takes hop limits for distances, and does not compare them with the routers' own",
 			// The RST looks as far away as r2's ICMP, and not as the host.
-			Ideal: leaves(refusalsFromSomewhere, nil),
+			Ideal: leaves(refusals, nil),
 			setup: func(l *Lab) {
 				l.service(Server)
 				l.startTTL(R2, "100")

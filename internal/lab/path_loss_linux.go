@@ -50,7 +50,7 @@ func pathLosses() []Scenario {
 			Name: "packet-loss-closed", Cause: "packet-loss", Also: []string{"no-listener"}, prove: proveLoss(30, Refused),
 			Shows: "Connection refused, sometimes after seconds only: nothing listens, and 30 % of all packets are lost.",
 			Args:  comesAndGoes(12),
-			Ideal: leaves(and(refusalsFromSomewhere, someVanishUnseen...), and(refusals, someVanish...)),
+			Ideal: leaves(and(refusals, someVanishUnseen...), and(refusals, someVanish...)),
 			fault: func(l *Lab) { l.lose(30) },
 		}.closed(),
 	}

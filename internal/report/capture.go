@@ -66,17 +66,21 @@ func captureName(r *capture.Result) string {
 
 // captureAnswer is the first line.
 func captureAnswer(r *capture.Result, s *capture.Summary) string {
-	out := captureName(r) + ": "
-	switch {
-	case s.Connections == 0:
-		return out + "no TCP connection in it"
-	case s.Failed == 0:
-		out += "none of " + count(s.Connections, "connection", "connections") + " failed"
-	default:
-		out += strconv.Itoa(s.Failed) + " of " + count(s.Connections, "connection", "connections") + " failed"
+	if s.Connections == 0 {
+		return captureName(r) + ": no TCP connection in it"
 	}
-	if s.Undecided > 0 {
-		out += ", " + strconv.Itoa(s.Undecided) + " undecided"
+	return captureName(r) + ": " + howMany(s.Connections, s.Failed, s.Undecided)
+}
+
+// howMany says how many connections failed.
+func howMany(connections, failed, undecided int) string {
+	out := "none"
+	if failed > 0 {
+		out = strconv.Itoa(failed)
+	}
+	out += " of " + count(connections, "connection", "connections") + " failed"
+	if undecided > 0 {
+		out += ", " + strconv.Itoa(undecided) + " undecided"
 	}
 	return out
 }

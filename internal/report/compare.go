@@ -115,19 +115,11 @@ func Comparison(w io.Writer, r *capdiff.Result, n *ComparedCounts, list []Compar
 }
 
 func comparisonAnswer(r *capdiff.Result, n *ComparedCounts) string {
-	out := r.Files[0].Name + " and " + r.Files[1].Name + ": "
-	switch {
-	case n.Connections == 0:
-		return out + "no TCP connection to compare"
-	case n.Failed == 0:
-		out += "none of " + count(n.Connections, "connection", "connections") + " failed"
-	default:
-		out += strconv.Itoa(n.Failed) + " of " + count(n.Connections, "connection", "connections") + " failed"
+	files := r.Files[0].Name + " and " + r.Files[1].Name + ": "
+	if n.Connections == 0 {
+		return files + "no TCP connection to compare"
 	}
-	if n.Undecided > 0 {
-		out += ", " + strconv.Itoa(n.Undecided) + " undecided"
-	}
-	return out
+	return files + howMany(n.Connections, n.Failed, n.Undecided)
 }
 
 // comparison writes what holds for all connections.
