@@ -96,12 +96,13 @@ func open(t *testing.T, s lab.Scenario, f lab.Family) *lab.Lab {
 func TestMatrix(t *testing.T) {
 	nettest.InUserNS(t, func(t *testing.T) {
 		program := nettest.Build(t, "../cmd/tcpwhy")
+		all := judge.Cases(lab.Scenarios())
 		var (
 			mu    sync.Mutex
 			score judge.Score
 		)
 		t.Run("cases", func(t *testing.T) {
-			for _, c := range judge.Cases(lab.Scenarios()) {
+			for _, c := range all {
 				t.Run(c.String(), func(t *testing.T) {
 					t.Parallel()
 					var args []string
@@ -129,7 +130,8 @@ func TestMatrix(t *testing.T) {
 				})
 			}
 		})
-		if n := score.Judged(); score.Sharp*20 < n*19 {
+		// A selection of cases may be one of blunt ones.
+		if n := score.Judged(); score.Cases == len(all) && score.Sharp*20 < n*19 {
 			t.Errorf("%d of %d cases are sharp, want 95 %%", score.Sharp, n)
 		}
 	})
