@@ -56,9 +56,12 @@ func sessionCauses() []Cause {
 func works() Cause {
 	// A healthy application may need longer than we wait, to answer or to greet.
 	slow := with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndNone), SessionAcked: is(Yes, NotAsked), HostAccepted: is(Yes), HostSockets: is(SocketsServe)})
+	// A proxy or balancer may fail a connection now and then.
+	now := with(opens(), P{SessionReply: is(ReplyNothing), SessionRepeat: is(RepeatMixed), SessionEnd: is(EndNone, EndRST, EndRSTAfter),
+		SessionTTL: is(DistanceHost, DistanceSame, DistanceNearer, DistanceRouter, DistanceFarther), HostAccepted: is(Yes, No), HostSockets: is(SocketsServe)})
 	return Cause{ID: verdict.None, Stage: StageNone, Title: "it works", Prior: 100,
-		Ways: ways(slow, with(opens(), P{SessionReply: is(ReplyExpected, NotAsked), SessionAcked: is(Yes, NotAsked),
+		Ways: ways(slow, now, with(opens(), P{SessionReply: is(ReplyExpected, NotAsked), SessionAcked: is(Yes, NotAsked),
 			// A single SYN may be lost, or wait for an address resolution.
 			ProbeLoss: is(LossNone, LossSome), HostAccepted: is(Yes, No), HostSockets: is(SocketsServe)})),
-		Weights: []Weight{{ProbeLoss, LossSome, 0.01}, {SessionReply, ReplyNothing, 0.01}}}
+		Weights: []Weight{{ProbeLoss, LossSome, 0.01}, {SessionReply, ReplyNothing, 0.01}, {SessionRepeat, RepeatMixed, 0.5}}}
 }

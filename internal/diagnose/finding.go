@@ -141,6 +141,10 @@ func (v *view) worked() string {
 		return fmt.Sprintf("the TCP handshake took %s; then the run was stopped", took)
 	case s == nil:
 		return fmt.Sprintf("the TCP handshake took %s; the application was not asked", took)
+	case s.Again == "answered" && s.End == "rst":
+		return fmt.Sprintf("the TCP handshake took %s; the first connection was reset, a second one answered", took)
+	case s.Again == "answered":
+		return fmt.Sprintf("the TCP handshake took %s; the first connection was not served, a second one was", took)
 	case s.Received > 0 && s.TLS != nil && s.TLS.OK:
 		return fmt.Sprintf("TCP in %s, %s, and the application answers", took, orWord(s.TLS.Version, "TLS"))
 	case s.Received > 0:

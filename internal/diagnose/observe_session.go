@@ -51,7 +51,23 @@ func (o *observer) session(v *view) {
 	} else {
 		o.add(evidence.SessionIdle, evidence.IdleSurvives, "session", s.At, "a connection idle for %s still passed data", ms(i.Survived))
 	}
+	o.repeat(s)
 	o.resetDistance(v, s)
+}
+
+// repeat: does a second connection with the same hello fare like the first?
+func (o *observer) repeat(s *evidence.Session) {
+	served := s.Received > 0 || s.End != "rst" && (s.Acked == nil || *s.Acked || s.WindowZero)
+	switch {
+	case s.Again == "answered":
+		o.add(evidence.SessionRepeat, evidence.RepeatMixed, "session", s.At, "a second connection was answered")
+	case s.Again == "ended" && s.End == "rst", s.Again == "silent" && s.End == "":
+		o.add(evidence.SessionRepeat, evidence.RepeatSteady, "session", s.At, "a second connection fared the same")
+	case s.Again != "":
+		o.add(evidence.SessionRepeat, evidence.RepeatSteady, "session", s.At, "a second connection was not served, either: %s", s.Again)
+	case served || s.Expect == "":
+		o.add(evidence.SessionRepeat, evidence.NotAsked, "session", s.At, "no second connection was needed to tell whether the first failed by chance")
+	}
 }
 
 // end: did the peer end the connection by itself, or because of our hello? The

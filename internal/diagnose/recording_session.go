@@ -40,6 +40,7 @@ func (w *recorded) session(o *observer) {
 	}
 	w.end(o)
 	w.reply(o)
+	o.add(evidence.SessionRepeat, evidence.NotAsked, source, 0, "each connection is judged by itself")
 	switch {
 	case w.again():
 		o.add(evidence.SessionAcked, evidence.No, source, 0, "the SYN-ACK came again after the client had acknowledged it: that ACK was not taken")

@@ -292,6 +292,9 @@ func (v *view) synsSent() (sent, lost int) {
 		sent += p.Unanswered
 		lost += p.Unanswered
 	}
+	if p := v.a.Path; p != nil && p.AnswerTTL > 0 && p.Answer != "icmp" {
+		sent++ // the one of the trace that the port answered
+	}
 	return sent, lost
 }
 

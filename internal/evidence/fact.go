@@ -109,6 +109,7 @@ const (
 	SessionLarge  Key = "session.large-segments"
 	SessionIdle   Key = "session.idle"
 	SessionHello  Key = "session.hello"
+	SessionRepeat Key = "session.repeat"
 	SessionTTL    Key = "session.reset-distance"
 
 	// On the host that should answer: seen directly only when the target is

@@ -60,6 +60,7 @@ var keys = []KeyInfo{
 	{SessionLarge, ScopeAddress, "do large segments pass", oneOf(LargePasses, LargeStalls, LargeDead, NotAsked)},
 	{SessionIdle, ScopeAddress, "does an idle connection survive", oneOf(IdleSurvives, IdleDies, NotAsked)},
 	{SessionHello, ScopeAddress, "what did we say first", oneOf(HelloNone, HelloTLS, HelloPlain)},
+	{SessionRepeat, ScopeAddress, "does a second connection fare like the first", oneOf(RepeatSteady, RepeatMixed, NotAsked)},
 	{SessionTTL, ScopeAddress, "how far away is who ended the connection, compared with who opened it", distances},
 
 	{TargetHere, ScopeAddress, "is the target this very host", oneOf(Yes, No)},

@@ -30,9 +30,13 @@ type Session struct {
 	// ReplyAfter is the time from our hello (or the handshake) to the first
 	// byte; 0 when none came.
 	ReplyAfter time.Duration `json:"reply_after,omitempty"`
-	TLS        *TLS          `json:"tls,omitempty"`
-	HTTP       *HTTP         `json:"http,omitempty"`
-	MTU        *MTUCheck     `json:"mtu,omitempty"`
+	// Again is what came of a second connection with the same hello, made where
+	// the first was reset or not served at all: "answered", "ended" or "silent";
+	// "" where none was made.
+	Again string    `json:"again,omitempty"`
+	TLS   *TLS      `json:"tls,omitempty"`
+	HTTP  *HTTP     `json:"http,omitempty"`
+	MTU   *MTUCheck `json:"mtu,omitempty"`
 	// WindowZero says the peer's receive window stayed closed while we had
 	// data to send, and its TCP answered the window probes.
 	WindowZero bool       `json:"window_zero,omitempty"`

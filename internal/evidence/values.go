@@ -121,7 +121,7 @@ const (
 	WhenNever    Value = "never"
 )
 
-// ConnectRepeat answers: several tries with the same question.
+// ConnectRepeat and SessionRepeat answers: several tries with the same question.
 const (
 	RepeatSteady Value = "steady"
 	RepeatMixed  Value = "mixed"

@@ -80,6 +80,8 @@ func oddPaths() []Scenario {
 		}
 	})
 	jumbo.prove = proveLarge
+	proxied := on("none-syn-proxy", "A router completes the handshakes, and the server is there.", TwoRouters(), func(l *Lab) { l.synProxy(R2) })
+	proxied.Blunt = "the kernel's SYN proxy itself fails about one connection in a hundred under load, and a client cannot tell that from a failing backend"
 	return []Scenario{
 		slow("none-slow", "The way there and back takes 300 ms.", 300*time.Millisecond),
 		slow("none-slow-600ms", "The way there and back takes 600 ms, as by satellite.", 600*time.Millisecond),
@@ -101,7 +103,7 @@ func oddPaths() []Scenario {
 		works("none-switch", "A switch is before the server.", BehindSwitch(), nil),
 		works("none-nat-gateway", "A gateway hides the client behind its own address.", NATGateway(), nil),
 		works("none-port-forwarding", "A gateway forwards the port to the server.", ForwardingGateway(), func(l *Lab) { l.forwarded() }),
-		on("none-syn-proxy", "A router completes the handshakes, and the server is there.", TwoRouters(), func(l *Lab) { l.synProxy(R2) }),
+		proxied,
 	}
 }
 

@@ -116,6 +116,41 @@ func (s *probe) checkDelivery() {
 	s.out.Acked = &acked
 }
 
+// checkAgain makes a second connection with the same hello where the first was
+// reset, or our data not taken: a proxy may fail one connection and serve the next.
+func (s *probe) checkAgain() {
+	failed := s.st.end == "rst" || s.st.end == "" && s.out.Acked != nil && !*s.out.Acked && !s.out.WindowZero
+	if !failed || s.st.received > 0 || s.opts.Redial == nil || s.proto.name == "" || s.ctx.Err() != nil {
+		return
+	}
+	st, err := s.redial(0)
+	if err != nil {
+		if endOf(err) == "rst" {
+			s.out.Again = "ended"
+		}
+		return
+	}
+	defer st.close()
+	if s.proto.serverFirst {
+		st.await(s.opts.Reply, anything)
+	} else {
+		hello := s.proto.hello
+		if s.proto.name == protoTLS {
+			hello = clientHello(s.opts, 0)
+		}
+		st.say(hello, s.opts.Reply)
+		st.await(s.opts.Reply, anything)
+	}
+	switch {
+	case st.received > 0:
+		s.out.Again = "answered"
+	case st.end != "":
+		s.out.Again = "ended"
+	default:
+		s.out.Again = "silent"
+	}
+}
+
 // checkStall sends up to 1 MiB to a silent peer, to see whether it reads.
 func (s *probe) checkStall() {
 	if !s.opts.Stall || s.st.received > 0 || s.st.end != "" || s.out.WindowZero || s.ctx.Err() != nil {

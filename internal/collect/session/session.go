@@ -69,6 +69,7 @@ func Probe(ctx context.Context, env collect.Env, conn *net.TCPConn, opts Options
 	s.explainEnd()
 	s.noteExchange()
 	s.checkDelivery()
+	s.checkAgain()
 	s.checkMTU()
 	s.checkStall()
 	s.checkIdle()
