@@ -22,39 +22,43 @@ const module = "github.com/tcpwhy/tcpwhy/"
 // own layer only what sideways allows.
 var layers = [][]string{
 	{"cmd/tcpwhy", "internal/cli", "internal/report", "."},
-	{"internal/probe", "internal/judge", "internal/caplive", "internal/isolate", "internal/capture"},
+	{"internal/probe", "internal/judge", "internal/caplive", "internal/isolate", "internal/capture", "internal/hostside"},
 	{"internal/diagnose", "internal/cause", "internal/manual"},
 	{"internal/collect", "internal/collect/...", "internal/tcpflow", "internal/capdiff"},
-	{"internal/wire", "internal/decap", "internal/pcapfile", "internal/pcapfilter", "internal/afpacket", "internal/rawsock", "internal/netns", "internal/rtnl", "internal/sockdiag", "internal/nft", "internal/tcpsock", "internal/errtext"},
+	{"internal/wire", "internal/decap", "internal/pcapfile", "internal/pcapfilter", "internal/afpacket", "internal/rawsock", "internal/netns", "internal/rtnl", "internal/sockdiag", "internal/nft", "internal/nfttrace", "internal/xtables", "internal/bpf", "internal/tcpsock", "internal/errtext", "internal/procinfo", "internal/systemd", "internal/journal", "internal/containers"},
 	{"internal/flow", "internal/evidence", "internal/verdict", "internal/htmlstyle"},
 }
 
 // sideways lists the imports within a layer that are allowed, with the reason.
 var sideways = map[string]map[string]string{
-	"cmd/tcpwhy":           {"internal/cli": "main only calls it"},
-	"internal/cli":         {"internal/report": "the command line prints reports", ".": "it explains errors as the library does"},
-	".":                    {"internal/report": "a diagnosis is also given as the JSON of the contract"},
-	"internal/diagnose":    {"internal/cause": "it reasons over the catalogue", "internal/manual": "fixes come from the manual"},
-	"internal/collect/...": {"internal/collect": "the clock and the request"},
-	"internal/capdiff":     {"internal/tcpflow": "the connections that it compares"},
-	"internal/evidence":    {"internal/flow": "evidence names targets and four-tuples"},
-	"internal/verdict":     {"internal/evidence": "a verdict cites facts"},
-	"internal/afpacket":    {"internal/wire": "a packet is captured to be decoded"},
-	"internal/rawsock":     {"internal/wire": "a packet is built to be sent"},
-	"internal/rtnl":        {"internal/netns": "handles are opened in a namespace"},
-	"internal/nft":         {"internal/netns": "rules are made in a namespace"},
-	"internal/pcapfile":    {"internal/wire": "a file holds packets"},
+	"cmd/tcpwhy":               {"internal/cli": "main only calls it"},
+	"internal/cli":             {"internal/report": "the command line prints reports", ".": "it explains errors as the library does"},
+	".":                        {"internal/report": "a diagnosis is also given as the JSON of the contract"},
+	"internal/diagnose":        {"internal/cause": "it reasons over the catalogue", "internal/manual": "fixes come from the manual"},
+	"internal/collect/...":     {"internal/collect": "the clock and the request"},
+	"internal/collect/returns": {"internal/collect/route": "the way back is a route like any other"},
+	"internal/probe":           {"internal/hostside": "a target on this host has its server's side here"},
+	"internal/capdiff":         {"internal/tcpflow": "the connections that it compares"},
+	"internal/evidence":        {"internal/flow": "evidence names targets and four-tuples"},
+	"internal/verdict":         {"internal/evidence": "a verdict cites facts"},
+	"internal/afpacket":        {"internal/wire": "a packet is captured to be decoded"},
+	"internal/rawsock":         {"internal/wire": "a packet is built to be sent"},
+	"internal/rtnl":            {"internal/netns": "handles are opened in a namespace"},
+	"internal/nft":             {"internal/netns": "rules are made in a namespace", "internal/xtables": "rules of iptables-nft carry matches and targets of iptables"},
+	"internal/pcapfile":        {"internal/wire": "a file holds packets"},
+	"internal/bpf":             {"internal/wire": "an event has the flags of a segment"},
 }
 
 // side packages stand beside the layers: what they may import of ours.
 var side = map[string][]string{
-	"internal/lab":                {"internal/netns", "internal/rtnl", "internal/nft"},
-	"internal/sandbox":            {},
-	"internal/nettest":            {"internal/netns"},
-	"internal/archtest":           {},
-	"internal/report/reporttest":  {"internal/report"},
-	"internal/tcpflow/flowtest":   {},
-	"internal/tcpsock/routertest": {"internal/netns", "internal/nettest", "internal/rtnl", "internal/nft"},
+	"internal/lab":                 {"internal/netns", "internal/rtnl", "internal/nft"},
+	"internal/sandbox":             {},
+	"internal/nettest":             {"internal/netns"},
+	"internal/archtest":            {},
+	"internal/report/reporttest":   {"internal/report"},
+	"internal/tcpflow/flowtest":    {},
+	"internal/systemd/systemdtest": {"internal/nettest"},
+	"internal/tcpsock/routertest":  {"internal/netns", "internal/nettest", "internal/rtnl", "internal/nft"},
 }
 
 // shown are the side packages that people get to see, and who shows them.

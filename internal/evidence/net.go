@@ -245,6 +245,22 @@ type Listener struct {
 	Process string         `json:"process,omitempty"` // escaped and bounded; "" when not permitted to see
 	// Serves says whether a SYN to the target address would reach it.
 	Serves bool `json:"serves"`
+	// Of a look at the server's side only, where they can be seen.
+	// Command is the command line, secrets masked, escaped and bounded.
+	Command   string    `json:"command,omitempty"`
+	Unit      string    `json:"unit,omitempty"`      // systemd unit, by the cgroup
+	Container string    `json:"container,omitempty"` // container ID, by the cgroup
+	Started   time.Time `json:"started,omitzero"`    // of the process
+	// Namespace is the inode of the network namespace, where it is another one.
+	Namespace uint32 `json:"namespace,omitempty"`
+	// Usual says that the program is one that usually has the port, or was asked for.
+	Usual bool `json:"usual,omitempty"`
+	// Shared says that other sockets share the port by SO_REUSEPORT.
+	Shared bool `json:"shared,omitempty"`
+	// Of a socket in the way of a server (BindTrial) that does not listen, State
+	// is "BOUND_INACTIVE" or its TCP state, and Remote its peer.
+	State  string         `json:"state,omitempty"`
+	Remote netip.AddrPort `json:"remote,omitzero"`
 }
 
 // Counters are kernel counters and limits of this namespace before and after

@@ -48,7 +48,13 @@ type Address struct {
 	Controls  []Control      `json:"controls,omitempty"`
 	Session   *Session       `json:"session,omitempty"`
 	Listeners *Listeners     `json:"listeners,omitempty"` // socket table, for a target on this host
-	Counters  *Counters      `json:"counters,omitempty"`
+	// Host is what the machine that should answer told of itself. HostLive says
+	// that it was told while the attempts were made, so that what was not seen
+	// there did not happen.
+	Host     *Host         `json:"host,omitempty"`
+	HostLive bool          `json:"host_live,omitempty"`
+	HostFrom time.Duration `json:"host_from,omitempty"` // attempts from then on were watched
+	Counters *Counters     `json:"counters,omitempty"`
 	// NotChecked lists what was wanted and could not be done.
 	NotChecked []NotChecked `json:"not_checked,omitempty"`
 }

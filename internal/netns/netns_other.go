@@ -3,6 +3,7 @@
 package netns
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -31,3 +32,9 @@ func (*NS) Do(func() error) error { return errNotSupported }
 
 // Start fails with errors.ErrUnsupported.
 func (*NS) Start(*exec.Cmd, map[string]string) error { return errNotSupported }
+
+// FindOthers fails with errors.ErrUnsupported.
+func FindOthers(context.Context) (Others, error) { return Others{}, errNotSupported }
+
+// Open fails with errors.ErrUnsupported.
+func (Other) Open() (*NS, error) { return nil, errNotSupported }

@@ -24,18 +24,20 @@ const (
 // Of several processes that share a socket it names the one with the lowest
 // PID, the parent as a rule; the init process only where it is alone, since a
 // service manager keeps the sockets that it hands on.
-func Owners(ctx context.Context, inodes ...uint64) map[uint64]Owner {
-	s := scan{owners: make(map[uint64]Owner), left: maxDescriptors}
+//
+// To look through all processes takes long where there are many. The likely ones,
+// if any are known, are looked at first, and the rest only for what those do not
+// have.
+func Owners(ctx context.Context, likely []int, inodes ...uint64) map[uint64]Owner {
+	s := scan{wanted: make(map[uint64]struct{}), owners: make(map[uint64]Owner), left: maxDescriptors}
 	for _, i := range inodes {
-		if i != 0 && !slices.Contains(s.wanted, i) {
-			s.wanted = append(s.wanted, i)
+		if i != 0 {
+			s.wanted[i] = struct{}{}
 		}
 	}
-	for _, pid := range processes() {
-		if len(s.wanted) == 0 || s.left <= 0 || ctx.Err() != nil {
-			break
-		}
-		s.process(pid)
+	s.processes(ctx, likely)
+	if len(s.wanted) > 0 {
+		s.processes(ctx, processes())
 	}
 	return s.owners
 }
@@ -62,9 +64,18 @@ func processes() []int {
 }
 
 type scan struct {
-	wanted []uint64 // inodes without owner yet
+	wanted map[uint64]struct{} // inodes without owner yet
 	owners map[uint64]Owner
 	left   int // descriptors that may still be looked at
+}
+
+func (s *scan) processes(ctx context.Context, pids []int) {
+	for _, pid := range pids {
+		if len(s.wanted) == 0 || s.left <= 0 || ctx.Err() != nil {
+			return
+		}
+		s.process(pid)
+	}
 }
 
 func (s *scan) process(pid int) {
@@ -84,15 +95,15 @@ func (s *scan) process(pid int) {
 			if err != nil {
 				continue
 			}
-			i := slices.Index(s.wanted, socketInode(link[:n]))
-			if i < 0 {
+			inode := socketInode(link[:n])
+			if _, ok := s.wanted[inode]; !ok {
 				continue
 			}
 			if name == "" {
 				name = command(dir)
 			}
-			s.owners[s.wanted[i]] = Owner{pid, name}
-			s.wanted = slices.Delete(s.wanted, i, i+1)
+			s.owners[inode] = Owner{pid, name}
+			delete(s.wanted, inode)
 		}
 		if err != nil {
 			return

@@ -19,7 +19,7 @@ const (
 	Listen
 	Closing
 	NewSynRecv    // half-open, still without a full socket; answers show it as SynRecv
-	BoundInactive // bound, neither listening nor connected; told since Linux 6.8
+	BoundInactive // bound, neither listening nor connected (CLOSE in the answer); told since Linux 6.8
 )
 
 // States is a set of states.
@@ -66,7 +66,10 @@ type Socket struct {
 	Inode uint64
 	// Device is the index of the interface the socket is bound to, or 0.
 	Device int
-	V6Only bool // of a listener
+	V6Only bool // of a listener, or one that is only bound
+	// Cgroup is the ID of the control group, of version 2, that the socket was
+	// made in; 0 where it is not told (before Linux 5.8).
+	Cgroup uint64
 }
 
 // Owner is a process that has a socket open.

@@ -16,6 +16,7 @@ const (
 	byFamily = 20 // SOCK_DIAG_BY_FAMILY, linux/sock_diag.h
 
 	attrV6Only = 11 // INET_DIAG_SKV6ONLY, linux/inet_diag.h
+	attrCgroup = 21 // INET_DIAG_CGROUP_ID
 
 	requestLen = 56 // struct inet_diag_req_v2
 	socketLen  = 72 // struct inet_diag_msg
@@ -82,11 +83,22 @@ func (c *Conn) dump(family uint8, q Query, yield func(Socket, error) bool) bool 
 			return false
 		}
 		s, err := parse(m.Data)
+		if err == nil && !fits(s, q) {
+			continue
+		}
 		if !yield(s, err) || err != nil {
 			return false
 		}
 	}
 	return true
+}
+
+// fits says whether a socket has the ports asked for. The kernel sees to that,
+// but not of sockets that are only bound (inet_diag_dump_icsk in
+// net/ipv4/inet_diag.c).
+func fits(s Socket, q Query) bool {
+	return s.State != BoundInactive ||
+		(q.LocalPort == 0 || q.LocalPort == s.Local.Port()) && q.RemotePort == 0
 }
 
 // request makes a struct inet_diag_req_v2.
@@ -122,13 +134,19 @@ func parse(b []byte) (Socket, error) {
 		UID:    native.Uint32(b[64:]),
 		Inode:  uint64(native.Uint32(b[68:])),
 	}
+	if s.State == Close {
+		s.State = BoundInactive // no other closed socket is in the kernel's tables
+	}
 	attrs, err := netlink.NewAttributeDecoder(b[socketLen:])
 	if err != nil {
 		return Socket{}, fmt.Errorf("sock_diag attributes: %w", err)
 	}
 	for attrs.Next() {
-		if attrs.Type() == attrV6Only {
+		switch attrs.Type() {
+		case attrV6Only:
 			s.V6Only = attrs.Uint8() != 0
+		case attrCgroup:
+			s.Cgroup = attrs.Uint64()
 		}
 	}
 	if err := attrs.Err(); err != nil {

@@ -108,10 +108,13 @@ func TestListeners(t *testing.T) {
 			want.Remote = netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
 		}
 		got := all(t, Query{States: Of(Listen), LocalPort: addr.Port(), V4: true, V6: true})
+		if len(got) == 1 {
+			want.Cgroup = got[0].Cgroup // a test of its own
+		}
 		if len(got) != 1 || got[0] != want {
 			t.Errorf("%s: got  %+v\nwant %+v", c.name, got, want)
 		}
-		if o := Owners(t.Context(), inode)[inode]; o.PID != os.Getpid() || !strings.Contains(os.Args[0], o.Name) || o.Name == "" {
+		if o := Owners(t.Context(), nil, inode)[inode]; o.PID != os.Getpid() || !strings.Contains(os.Args[0], o.Name) || o.Name == "" {
 			t.Errorf("%s: owner %+v, want this process", c.name, o)
 		}
 	}
@@ -163,6 +166,37 @@ func TestConnections(t *testing.T) {
 	}
 }
 
+// TestBound looks for a socket that is bound and does nothing else.
+func TestBound(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		t.Fatal(err)
+	}
+	port := uint16(name.(*unix.SockaddrInet4).Port)
+	got := all(t, Query{States: Of(BoundInactive), LocalPort: port, V4: true, V6: true})
+	if len(got) == 0 {
+		nettest.Unsupported(t, "bound sockets in sock_diag (Linux 6.8)")
+	}
+	if len(got) != 1 || got[0].State != BoundInactive || got[0].Local.Port() != port || got[0].Inode != st.Ino {
+		t.Errorf("%+v, want inode %d", got, st.Ino)
+	}
+	if got := all(t, Query{States: Of(BoundInactive), LocalPort: port ^ 1, V4: true, V6: true}); len(got) != 0 && got[0].Inode == st.Ino {
+		t.Errorf("asked for another port: %+v", got)
+	}
+}
+
 func TestStop(t *testing.T) {
 	nettest.LeakCheck(t)
 	for range 3 {
@@ -203,7 +237,7 @@ func TestCancelled(t *testing.T) {
 		}
 		return false
 	})
-	if got := Owners(ctx, 1); len(got) != 0 {
+	if got := Owners(ctx, nil, 1); len(got) != 0 {
 		t.Errorf("owners after cancelling: %v", got)
 	}
 }
@@ -249,13 +283,16 @@ func TestOwner(t *testing.T) {
 	}
 	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
 	inode := all(t, Query{States: Of(Listen), LocalPort: port, V4: true})[0].Inode
-	if o := Owners(t.Context(), inode, 0)[inode]; o.PID != os.Getpid() {
+	if o := Owners(t.Context(), nil, inode, 0)[inode]; o.PID != os.Getpid() {
 		t.Errorf("owner of a shared socket: %+v, want the parent %d", o, os.Getpid())
+	}
+	if o := Owners(t.Context(), []int{1 << 30, cmd.Process.Pid}, inode)[inode]; o.PID != cmd.Process.Pid {
+		t.Errorf("owner of a shared socket, the child being likely: %+v, want %d", o, cmd.Process.Pid)
 	}
 	l.Close()
 	f.Close()
 	want := Owner{cmd.Process.Pid, `a\x1b]0;\xff\x0a\x5c`}
-	if o := Owners(t.Context(), inode)[inode]; o != want {
+	if o := Owners(t.Context(), nil, inode)[inode]; o != want {
 		t.Errorf("owner %+v, want %+v", o, want)
 	}
 }
@@ -296,6 +333,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(answer(unix.AF_INET))
 	f.Add(answer(unix.AF_INET6, 5, 0, attrV6Only, 0, 1, 0, 0, 0))
 	f.Add(answer(unix.AF_INET6, 200, 0, attrV6Only, 0))
+	f.Add(answer(unix.AF_INET, 12, 0, attrCgroup, 0, 1, 2, 3, 4, 5, 6, 7, 8))
 	f.Add(answer(99))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := parse(b)
@@ -320,6 +358,7 @@ func TestParse(t *testing.T) {
 		"short":  answer(unix.AF_INET)[:socketLen-1],
 		"family": answer(99),
 		"attr":   answer(unix.AF_INET, 200, 0, attrV6Only, 0),
+		"cgroup": answer(unix.AF_INET, 8, 0, attrCgroup, 0, 1, 2, 3, 4),
 		"empty":  answer(unix.AF_INET6, 4, 0, attrV6Only, 0),
 	} {
 		if s, err := parse(b); err == nil {

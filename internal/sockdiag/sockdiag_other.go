@@ -26,4 +26,4 @@ func (*Conn) Sockets(Query) iter.Seq2[Socket, error] {
 }
 
 // Owners knows none on this system.
-func Owners(context.Context, ...uint64) map[uint64]Owner { return nil }
+func Owners(context.Context, []int, ...uint64) map[uint64]Owner { return nil }

@@ -2,7 +2,7 @@
 // port, whether a SYN to an address reaches one of them, and whether a
 // connection to a server here was ever accepted.
 //
-// It imports sockdiag, rtnl, collect, evidence and flow.
+// It imports sockdiag, netns, rtnl, tcpsock, procinfo, collect, evidence and flow.
 package listener
 
 import (
@@ -40,7 +40,7 @@ func Collect(ctx context.Context, env collect.Env, target netip.AddrPort) (evide
 		in    int // matters to sockets bound to an interface only
 		names map[int]string
 	)
-	if slices.ContainsFunc(socks, func(s sockdiag.Socket) bool { return s.Device != 0 }) {
+	if onDevice(socks) {
 		if in, names, err = arrival(env, target.Addr()); err != nil {
 			return out, fmt.Errorf("listeners on port %d: %w", target.Port(), err)
 		}
@@ -53,37 +53,61 @@ func Collect(ctx context.Context, env collect.Env, target netip.AddrPort) (evide
 	for i, s := range socks {
 		inodes[i] = s.Inode
 	}
-	owners := sockdiag.Owners(ctx, inodes...)
+	owners := sockdiag.Owners(ctx, nil, inodes...)
 	for i, s := range socks {
 		o := owners[s.Inode]
-		out.OnPort = append(out.OnPort, evidence.Listener{
-			Addr: s.Local, V6Only: s.V6Only, Device: names[s.Device],
-			Queue: int(s.RecvQ), Backlog: int(s.SendQ),
-			UID: s.UID, Inode: s.Inode, PID: o.PID, Process: o.Name,
-			Serves: serves[i],
-		})
+		l := toListener(s, names)
+		l.PID, l.Process, l.Serves = o.PID, o.Name, serves[i]
+		out.OnPort = append(out.OnPort, l)
 	}
 	return out, nil
 }
 
 // listening counts all listening sockets and returns those on the port.
 func listening(ctx context.Context, out *evidence.Listeners, port uint16) ([]sockdiag.Socket, error) {
-	conn, err := sockdiag.Dial(ctx)
+	all, err := listeners(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
+	out.Total = len(all)
 	var socks []sockdiag.Socket
-	for s, err := range conn.Sockets(sockdiag.Query{States: sockdiag.Of(sockdiag.Listen), V4: true, V6: true}) {
-		if err != nil {
-			return nil, err
-		}
-		out.Total++
+	for _, s := range all {
 		if s.Local.Port() == port && len(socks) < maxOnPort {
 			socks = append(socks, s)
 		}
 	}
 	return socks, nil
+}
+
+// listeners are those of the namespace of the calling thread.
+func listeners(ctx context.Context) (socks []sockdiag.Socket, err error) {
+	conn, err := sockdiag.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	for s, err := range conn.Sockets(sockdiag.Query{States: sockdiag.Of(sockdiag.Listen), V4: true, V6: true}) {
+		if err != nil {
+			return nil, err
+		}
+		socks = append(socks, s)
+	}
+	return socks, nil
+}
+
+// toListener makes evidence of a socket; names are those of the interfaces, and
+// matter only where the socket is bound to one.
+func toListener(s sockdiag.Socket, names map[int]string) evidence.Listener {
+	return evidence.Listener{
+		Addr: s.Local, V6Only: s.V6Only, Device: names[s.Device],
+		Queue: int(s.RecvQ), Backlog: int(s.SendQ),
+		UID: s.UID, Inode: s.Inode,
+	}
+}
+
+// onDevice says that one of the sockets is bound to an interface.
+func onDevice(socks []sockdiag.Socket) bool {
+	return slices.ContainsFunc(socks, func(s sockdiag.Socket) bool { return s.Device != 0 })
 }
 
 // Queued says, for a server on this host, whether the connection with this

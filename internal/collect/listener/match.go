@@ -64,13 +64,12 @@ func arrival(env collect.Env, addr netip.Addr) (int, map[int]string, error) {
 		return 0, nil, err
 	}
 	defer r.Close()
-	links, err := r.Interfaces()
+	links, names, err := interfaces(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	names, bound := make(map[int]string, len(links)), 0
+	bound := 0
 	for _, l := range links {
-		names[l.Index] = rtnl.Printable(l.Name)
 		if l.Name == cmp.Or(env.Interface, addr.Zone()) {
 			bound = l.Index
 		}
@@ -80,4 +79,17 @@ func arrival(env collect.Env, addr netip.Addr) (int, map[int]string, error) {
 	}
 	f, err := r.Route(rtnl.Lookup{To: addr, From: env.Source})
 	return cmp.Or(f.Carrier, f.Link), names, err
+}
+
+// interfaces lists the interfaces, and their names by index, safe to print.
+func interfaces(r *rtnl.Reader) ([]rtnl.Interface, map[int]string, error) {
+	links, err := r.Interfaces()
+	if err != nil {
+		return nil, nil, err
+	}
+	names := make(map[int]string, len(links))
+	for _, l := range links {
+		names[l.Index] = rtnl.Printable(l.Name)
+	}
+	return links, names, nil
 }
