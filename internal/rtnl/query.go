@@ -67,15 +67,47 @@ type Interface struct {
 	Ethernet bool
 	// Master is the index of the bridge, bond or VRF it is a port of, or 0.
 	Master int
+	// XDP is the BPF program that sees packets first, the zero value for none.
+	XDP XDP
 }
 
 // LocalAddr is an address of this host.
 type LocalAddr struct {
 	Addr netip.Addr // without zone
 	Link int        // index of the interface that carries it
+	Bits int        // length of the prefix
 	// Usable is false for an IPv6 address that failed duplicate address
 	// detection or has not passed it yet, RFC 4862 section 5.4.
 	Usable bool
+}
+
+// XDP is a program of the express data path; IFLA_XDP of linux/if_link.h.
+type XDP struct {
+	// Mode is where it runs: "native" (the driver), "generic" (the network
+	// stack), "offload" (the hardware), "multi" for several, whose IDs are not
+	// told, or "" for none.
+	Mode string
+	ID   uint32
+}
+
+// Filter is a BPF program of traffic control, tc-bpf(8).
+type Filter struct {
+	Direction string // "ingress" or "egress"
+	ID        uint32 // of the program
+	Name      string // as the one who attached it gave it, escaped
+}
+
+// Drops are packets that a link has dropped, in the words of struct
+// rtnl_link_stats64.
+type Drops struct {
+	Name                          string
+	Received, Missed, Transmitted uint64 // rx_dropped, rx_missed_errors, tx_dropped
+}
+
+// Criteria is what the policy rules of a namespace choose by, ip-rule(8).
+type Criteria struct {
+	Mark   bool // the packet's mark
+	Packet bool // type of service, protocol, ports or tunnel
 }
 
 // Printable escapes the name of an interface, in which the kernel allows

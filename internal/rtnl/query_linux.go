@@ -65,6 +65,7 @@ func toInterface(l netlink.Link) Interface {
 		Loopback: a.RawFlags&unix.IFF_LOOPBACK != 0,
 		Ethernet: a.EncapType == "ether",
 		Master:   a.MasterIndex,
+		XDP:      toXDP(a.Xdp),
 	}
 }
 
@@ -79,7 +80,8 @@ func (r *Reader) Addrs(v6 bool) ([]LocalAddr, error) {
 		unusable := a.Flags&unix.IFA_F_DADFAILED != 0 ||
 			a.Flags&unix.IFA_F_TENTATIVE != 0 && a.Flags&unix.IFA_F_OPTIMISTIC == 0
 		if a.IPNet != nil {
-			out = append(out, LocalAddr{toAddr(a.IP), a.LinkIndex, !unusable})
+			ones, _ := a.Mask.Size()
+			out = append(out, LocalAddr{toAddr(a.IP), a.LinkIndex, ones, !unusable})
 		}
 	}
 	return out, nil

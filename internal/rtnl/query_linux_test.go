@@ -224,12 +224,12 @@ addr add 169.254.7.7/16 dev v2
 			t.Fatal(err)
 		}
 		for _, want := range []LocalAddr{
-			{netip.MustParseAddr("10.77.1.1"), byName["v0"].Index, true},
-			{netip.MustParseAddr("127.0.0.1"), byName["lo"].Index, true},
-			{netip.MustParseAddr("169.254.7.7"), byName["v2"].Index, true},
-			{netip.MustParseAddr("fd77:1::1"), byName["v0"].Index, true},
-			{netip.MustParseAddr("::1"), byName["lo"].Index, true},
-			{netip.MustParseAddr("fd77:2::1"), byName["v2"].Index, false}, // tentative: no carrier
+			{netip.MustParseAddr("10.77.1.1"), byName["v0"].Index, 24, true},
+			{netip.MustParseAddr("127.0.0.1"), byName["lo"].Index, 8, true},
+			{netip.MustParseAddr("169.254.7.7"), byName["v2"].Index, 16, true},
+			{netip.MustParseAddr("fd77:1::1"), byName["v0"].Index, 64, true},
+			{netip.MustParseAddr("::1"), byName["lo"].Index, 128, true},
+			{netip.MustParseAddr("fd77:2::1"), byName["v2"].Index, 64, false}, // tentative: no carrier
 		} {
 			if !slices.Contains(append(v4, v6...), want) {
 				t.Errorf("%v is missing in %v %v", want, v4, v6)

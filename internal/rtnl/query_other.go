@@ -37,3 +37,21 @@ func (*Reader) Neighbour(link int, addr netip.Addr) (*evidence.Neighbour, error)
 
 // Rules is not supported on this system.
 func (*Reader) Rules(v6 bool) ([]string, error) { return nil, errNotSupported }
+
+// Arrival is not supported on this system.
+func (*Reader) Arrival(from, to netip.Addr, link int) (string, error) { return "", errNotSupported }
+
+// RulesLookAt is not supported on this system.
+func (*Reader) RulesLookAt(v6 bool) (Criteria, error) { return Criteria{}, errNotSupported }
+
+// Filters is not supported on this system.
+func (*Reader) Filters(link int) ([]Filter, error) { return nil, errNotSupported }
+
+// Drops is not supported on this system.
+func (*Reader) Drops() (map[int]Drops, error) { return nil, errNotSupported }
+
+// TrackStats is not supported on this system.
+func TrackStats() (map[string]int64, error) { return nil, errNotSupported }
+
+// IPsec is not supported on this system.
+func IPsec() (bool, error) { return false, errNotSupported }

@@ -1,6 +1,7 @@
 // Package counters tells what the kernel counted during the attempts, and how
 // close this host is to the limits that make a connect fail: ephemeral ports,
-// the connection table, descriptors.
+// the connection table, descriptors. Host does so for the host that is asked
+// for a connection, with what its interfaces and its connection table dropped.
 //
 // Everything is of the network namespace of the calling thread, which is why it
 // reads /proc/thread-self/net: /proc/net is that of the main thread. It imports

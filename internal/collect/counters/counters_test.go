@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tcpwhy/tcpwhy/internal/evidence"
 )
 
 func TestParseTables(t *testing.T) {
@@ -115,4 +117,72 @@ func FuzzParsePorts(f *testing.F) {
 			t.Errorf("%q is accepted and has no port", text)
 		}
 	})
+}
+
+func TestParseConntrack(t *testing.T) {
+	const text = "entries  searched insert_failed drop early_drop\n" +
+		"0000001f  00000001 00000002 0000000a ffffffff\n0000001f  00000001 00000000 00000001 00000001\n"
+	got := make(map[string]int64)
+	if err := parseConntrack(text, got); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int64{"conntrack.searched": 2, "conntrack.insert_failed": 2, "conntrack.drop": 11, "conntrack.early_drop": 1 << 32}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, bad := range []string{"", "\n", "entries drop\n", "entries\n1\n", "drop x\n1 2\n", "entries drop\n1\n", "entries drop\n1 x\n", "entries drop\n1 100000000\n", "entries drop\n1 2\n\n"} {
+		if err := parseConntrack(bad, make(map[string]int64)); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
+func TestParseSoftnet(t *testing.T) {
+	got := make(map[string]int64)
+	if err := parseSoftnet("00000009 00000001 00000010 0 0 0 0 0 0 0 00000003 0\n00000009 00000002 00000000\n", got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]int64{"softnet.dropped": 3, "softnet.time_squeeze": 16, "softnet.flow_limit": 3}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, bad := range []string{"", "\n", "1 2\n", "1 2 x\n", "1 -2 3\n", "1 2 3\n\n"} {
+		if err := parseSoftnet(bad, make(map[string]int64)); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
+func FuzzParseCPUs(f *testing.F) {
+	f.Add("entries drop\n0 1\n1 ffffffff\n", "1 2 3 4 5 6 7 8 9 a b c\n")
+	f.Add("entries entries\n0 1", "0 0 0")
+	f.Fuzz(func(t *testing.T, conntrack, softnet string) {
+		got := make(map[string]int64)
+		if err := parseConntrack(conntrack, got); err == nil && len(got) == 0 {
+			t.Errorf("nothing in %q", conntrack)
+		}
+		err := parseSoftnet(softnet, got)
+		if _, ok := got["softnet.dropped"]; err == nil && !ok {
+			t.Errorf("nothing in %q", softnet)
+		}
+		for name, v := range got {
+			if v < 0 || !strings.HasPrefix(name, "conntrack.") && !strings.HasPrefix(name, "softnet.") {
+				t.Errorf("%s is %d", name, v)
+			}
+		}
+	})
+}
+
+func TestHostSince(t *testing.T) {
+	before := evidence.HostCounters{Now: map[string]int64{"TcpExt.ListenDrops": 1, "TcpExt.Odd": 1, "Ip.Same": 5, "eth0.rx_dropped": 0, "eth1.rx_dropped": 4}}
+	after := evidence.HostCounters{At: 7, Now: map[string]int64{"TcpExt.ListenDrops": 1, "TcpExt.Odd": 2, "Ip.Same": 5, "eth0.rx_dropped": 0, "eth1.rx_dropped": 4}, ConntrackCount: 3, ConntrackMax: 9}
+	want := evidence.HostCounters{
+		At: 7, Delta: map[string]int64{"TcpExt.Odd": 1}, ConntrackCount: 3, ConntrackMax: 9,
+		Now: map[string]int64{"TcpExt.ListenDrops": 1, "TcpExt.Odd": 2, "eth1.rx_dropped": 4},
+	}
+	if diff := cmp.Diff(want, Since(before, after)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(after.Now) != 5 {
+		t.Error("Since changes its argument")
+	}
 }

@@ -54,6 +54,64 @@ func parseLines(text string, into map[string]int64) error {
 	return nil
 }
 
+// parseConntrack reads /proc/net/stat/nf_conntrack, the names and then a line
+// of hexadecimal counts for each CPU, and adds these up: "conntrack.drop". The
+// first, the number of entries, is the same on each line and left out.
+func parseConntrack(text string, into map[string]int64) error {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	names := strings.Fields(lines[0])
+	if len(names) < 2 || names[0] != "entries" || len(lines) < 2 {
+		return fmt.Errorf("no table of counts that starts with entries")
+	}
+	for n, line := range lines[1:] {
+		values := strings.Fields(line)
+		if len(values) != len(names) {
+			return fmt.Errorf("line %d has %d counts, want %d", n+2, len(values), len(names))
+		}
+		for i := 1; i < len(names); i++ {
+			if err := addHex(into, "conntrack."+names[i], values[i]); err != nil {
+				return fmt.Errorf("line %d: %w", n+2, err)
+			}
+		}
+	}
+	return nil
+}
+
+// parseSoftnet reads /proc/net/softnet_stat, a line of hexadecimal counts for
+// each CPU, and adds up three of them; net/core/net-procfs.c, softnet_seq_show.
+func parseSoftnet(text string, into map[string]int64) error {
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		f := strings.Fields(line)
+		if len(f) < 3 {
+			return fmt.Errorf("line %d has %d counts, want 3 and more", n, len(f))
+		}
+		for i, name := range map[int]string{1: "dropped", 2: "time_squeeze", 10: "flow_limit"} {
+			if i >= len(f) {
+				continue // an old kernel
+			}
+			if err := addHex(into, "softnet."+name, f[i]); err != nil {
+				return fmt.Errorf("line %d: %w", n, err)
+			}
+		}
+	}
+	if n == 0 {
+		return fmt.Errorf("no line")
+	}
+	return nil
+}
+
+// addHex adds a 32-bit count of one CPU.
+func addHex(into map[string]int64, name, value string) error {
+	v, err := strconv.ParseUint(value, 16, 32)
+	if err != nil {
+		return fmt.Errorf("count %s: %w", name, err)
+	}
+	into[name] += int64(v)
+	return nil
+}
+
 // parsePorts reads a list of ports as the sysctls write it, "80,8000-8080" or
 // "32768 60999" for a single range, and calls each with every port.
 func parsePorts(text string, each func(port uint16)) error {
