@@ -10,7 +10,8 @@ func isMySQL(r *reader, _ hit) bool { return r.has("mysql server", "connect to s
 // notFile: the error is about a socket and not about a file that a program
 // which also speaks of connections could not open.
 func notFile(r *reader, _ hit) bool {
-	if r.has("publickey", "password", "open(", "open ", "opening ", "/dev/", "/var/", "/etc/", "/home/", "/tmp/", "/usr/", "/run/", "mkdir", "unlink", "read-only", "chmod", "chown", "exec", "docker.sock", "unix:", "setsockopt") {
+	lower := strings.ReplaceAll(r.lower, "fsockopen(", "") // PHP's, of a socket
+	if hasAny(lower, "publickey", "password", "open(", "open ", "opening ", "/dev/", "/var/", "/etc/", "/home/", "/tmp/", "/usr/", "/run/", "mkdir", "unlink", "read-only", "chmod", "chown", "exec", "docker.sock", "unix:", "setsockopt") {
 		return false
 	}
 	return r.has("connect", "dial ", "bind", "listen", "socket", "10013")
@@ -57,6 +58,12 @@ func namesPort(r *reader, h hit) bool {
 func isSSHTimeout(r *reader, h hit) bool {
 	f := strings.Fields(r.lower[h.end:])
 	return len(f) == 5 && f[1] == "port" && f[3] == "timed" && f[4] == "out"
+}
+
+// isFirefoxTimeout: "The server at name is taking too long to respond."
+func isFirefoxTimeout(r *reader, h hit) bool {
+	i := strings.LastIndex(r.lower[:h.end], "server at ")
+	return i >= 0 && len(strings.Fields(r.lower[i:h.end])) == 9
 }
 
 func isNotResponding(r *reader, _ hit) bool { return r.has("not responding") }

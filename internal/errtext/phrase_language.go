@@ -69,6 +69,7 @@ var languagePhrases = []phrase{
 	{text: "alert certificate required", kind: TLSFailed, op: OpHandshake},
 	{text: "no shared cipher", kind: TLSFailed, op: OpHandshake},
 	{text: "unexpected eof while reading", kind: Closed, op: OpHandshake, check: isTLSError},
+	{text: "ssl peer shut down incorrectly", kind: Closed, op: OpHandshake, program: "Java"},
 	{text: "eof occurred in violation of protocol", kind: Closed, op: OpHandshake, program: "Python"},
 
 	// Python: socket, urllib3, http.client, asyncio, httpx, aiohttp.
@@ -91,6 +92,11 @@ var languagePhrases = []phrase{
 	{text: "urlopen error timed out", kind: Timeout, phaseless: true, program: "Python"},
 	{text: "failed to resolve '", kind: NameFailed, op: OpLookup, program: "Python"},
 	{text: "socket.gaierror", kind: NameFailed, op: OpLookup, program: "Python"},
+	// Of the file of a file: URL it tells the name before the bracket closes.
+	{text: "urlopen error [errno 13] permission denied>", kind: AccessDenied, errno: "EACCES", program: "Python"},
+	{text: "urlopen error [errno 1] operation not permitted>", kind: NotPermitted, errno: "EPERM", program: "Python"},
+	// A file that cannot be opened is named behind it.
+	{text: "oserror: [errno 24] too many open files", kind: TooManyFiles, errno: "EMFILE", program: "Python", need: needEnd, weak: true},
 	{text: "[errno -2]", kind: NameNotFound, errno: "EAI_NONAME", op: OpLookup, program: "Python"},
 	{text: "[errno -3]", kind: NameTemporary, errno: "EAI_AGAIN", op: OpLookup, program: "Python"},
 	{text: "[errno -5]", kind: NameNoAddress, errno: "EAI_NODATA", op: OpLookup, program: "Python"},
@@ -149,7 +155,10 @@ var languagePhrases = []phrase{
 	{text: "the ssl connection could not be established", kind: TLSFailed, op: OpHandshake, program: ".NET"},
 	{text: "net::opentimeout", kind: ConnectTimeout, op: OpConnect, program: "Ruby"},
 	{text: "net::readtimeout", kind: ReadTimeout, op: OpTransfer, program: "Ruby"},
-	{text: "end of file reached (eoferror)", kind: Closed, op: OpTransfer, program: "Ruby"},
+	// The end of a file gives it, too.
+	{text: "end of file reached (eoferror)", kind: Closed, op: OpTransfer, program: "Ruby", weak: true},
+	{text: "eoferror (end of file reached)", kind: Closed, op: OpTransfer, program: "Ruby", weak: true},
+	{text: "eoferror: end of file reached", kind: Closed, op: OpTransfer, program: "Ruby", weak: true},
 	{text: "connection closed before message completed", kind: Closed, op: OpTransfer, program: "Rust"},
 	{text: "failed to lookup address information", kind: NameFailed, op: OpLookup, program: "Rust"},
 	{text: "invalid peer certificate: expired", kind: CertExpired, op: OpHandshake, program: "Rust"},

@@ -58,6 +58,7 @@ var clientPhrases = []phrase{
 
 	// MySQL, Oracle, SQL Server.
 	{text: "unknown mysql server host", kind: NameFailed, op: OpLookup, program: "MySQL"},
+	{text: "unknown server host '", kind: NameFailed, op: OpLookup, program: "MySQL"}, // MariaDB
 	{text: "can't connect to mysql server on", kind: ConnectFailed, op: OpConnect, program: "MySQL"},
 	{text: "can't connect to server on", kind: ConnectFailed, op: OpConnect, program: "MySQL"},
 	{text: "lost connection to mysql server at", kind: Closed, op: OpTransfer, program: "MySQL"},
@@ -90,6 +91,7 @@ var clientPhrases = []phrase{
 	// kubectl, Docker, git, Consul.
 	{text: "was refused - did you specify the right host or port?", kind: Refused, op: OpConnect, program: "kubectl"},
 	{text: "cannot connect to the docker daemon at tcp://", kind: ConnectFailed, op: OpConnect, program: "Docker"},
+	{text: "failed: port is already allocated", kind: AddressInUse, op: OpListen, program: "Docker"},
 	{text: "net/http: request canceled while waiting for connection", kind: ConnectTimeout, program: "Go"},
 	{text: "unable to connect to remote host:", kind: ConnectFailed, op: OpConnect, program: "telnet"},
 	{text: "connection closed by foreign host", kind: Closed, op: OpTransfer, program: "telnet"},
@@ -193,6 +195,7 @@ var webPhrases = []phrase{
 	{text: "ns_error_offline", kind: NetworkUnreachable, program: "Firefox", constant: true},
 	{text: "can't establish a connection to the server at", kind: ConnectFailed, op: OpConnect, program: "Firefox"},
 	{text: "can\u2019t establish a connection to the server at", kind: ConnectFailed, op: OpConnect, program: "Firefox"},
+	{text: "is taking too long to respond", kind: Timeout, phaseless: true, program: "Firefox", check: isFirefoxTimeout},
 	{text: "having trouble finding that site", kind: NameFailed, op: OpLookup, program: "Firefox"},
 	{text: "we can't connect to the server at", kind: NameFailed, op: OpLookup, program: "Firefox"},
 	{text: "we can\u2019t connect to the server at", kind: NameFailed, op: OpLookup, program: "Firefox"},

@@ -26,6 +26,7 @@ var systemPhrases = []phrase{
 	{text: "operation not permitted", kind: NotPermitted, errno: "EPERM", need: needConnect, check: notFile, weak: true},
 	{text: "invalid argument", kind: InvalidArgument, errno: "EINVAL", need: needConnect, check: notFile, weak: true},
 	{text: "too many open files", kind: TooManyFiles, errno: "EMFILE", need: needConnect},
+	{text: "vfs: file-max limit", kind: TooManyFiles, errno: "ENFILE", program: "Linux"}, // the kernel's log
 	{text: "address family not supported", kind: FamilyUnsupported, errno: "EAFNOSUPPORT"},
 	{text: "no buffer space available", kind: NoBuffers, errno: "ENOBUFS"},
 	{text: "protocol not available", kind: ProtocolUnreachable, errno: "ENOPROTOOPT", need: needConnect, check: notOption},

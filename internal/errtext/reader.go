@@ -23,8 +23,10 @@ func newReader(line []byte) *reader {
 	return &reader{line: line, lower: string(b), phrases: phrases()}
 }
 
-func (r *reader) has(words ...string) bool {
-	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(r.lower, w) })
+func (r *reader) has(words ...string) bool { return hasAny(r.lower, words...) }
+
+func hasAny(s string, words ...string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(s, w) })
 }
 
 func wordByte(c byte) bool {
@@ -136,7 +138,7 @@ var ops = []struct {
 	{OpLookup, []string{"lookup ", "getaddrinfo", "resolving", "resolve ", "name resolution", "translate host name", "gethostby"}},
 	{OpAccept, []string{"accept()", "accept4()", "accept tcp", "accept:", "accept failed", "accepting"}},
 	{OpListen, []string{"bind(", "bind:", "bind to", "bind on", "listen tcp", "listen:", "listen eaddr", "listen eacces", "could not bind", "cannot bind", "failed to bind", "can't bind",
-		"could not listen", "failed to listen", "can't listen", "make_sock", "error while attempting to bind", "bindexception", "address already in use", "cannot assign requested address: make_sock", "creating server"}},
+		"could not listen", "failed to listen", "can't listen", "make_sock", "stream_socket_server(", "error while attempting to bind", "bindexception", "address already in use", "cannot assign requested address: make_sock", "creating server"}},
 	{OpTransfer, []string{"read tcp", "write tcp", "recv()", "recvmsg", "recv failure", "recv failed", "read:", "write:", "(read failed)", "(write failed)", "while reading", "while sending", "readv()",
 		"writev()", "send()", "send failure", "read failure", "client_loop", "sslread", "ssl_read", "write error", "read error", "read econn", "write e", "read e"}},
 	{OpConnect, []string{"dial tcp", "dial:", "dialing", "connect(", "connect:", "connect to", "connect ", "connecting", "connectexception", "connection to", "connectex", "connectcallback", "failed to connect",
@@ -186,7 +188,7 @@ var signs = []struct{ text, program string }{
 	{"ncat: ", "Ncat"}, {"^nc: ", "nc"}, {"^netcat: ", "nc"}, {"(unknown) [", "nc"}, {" (?) : ", "nc"}, {"telnet: ", "telnet"}, {"ping: ", "ping"},
 	{"bio_connect", "OpenSSL"}, {"connect:errno=", "OpenSSL"}, {"bio_lookup_ex", "OpenSSL"}, {":error:", "OpenSSL"},
 	{"io::socket", "Perl"}, {"lwp::", "Perl"}, {"500 can't connect to", "Perl"},
-	{"sqlstate[", "PHP"}, {"php ", "PHP"}, {"fsockopen()", "PHP"}, {"stream_socket_client()", "PHP"}, {"file_get_contents(", "PHP"},
+	{"sqlstate[", "PHP"}, {"php ", "PHP"}, {"fsockopen()", "PHP"}, {"stream_socket_client()", "PHP"}, {"stream_socket_server()", "PHP"}, {"file_get_contents(", "PHP"},
 	{"errno::", "Ruby"}, {"socketerror", "Ruby"}, {"connect(2) for", "Ruby"}, {"faraday::", "Ruby"}, {"failed to open tcp connection", "Ruby"},
 	{"(os error ", "Rust"}, {"failed to lookup address information", "Rust"}, {"kind: connection", "Rust"}, {"hyper::", "Rust"}, {"reqwest::", "Rust"},
 	{"system.net.", ".NET"}, {"system.io.", ".NET"}, {"socketexception (", ".NET"}, {"httprequestexception", ".NET"},

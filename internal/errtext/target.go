@@ -11,6 +11,9 @@ func (r *reader) target(m Match) Target {
 	if m.Kind == NoBackend {
 		return Target{} // what is named is the group of servers
 	}
+	if m.Program == "HAProxy" && isHAProxyLog(r, hit{end: m.End}) {
+		return Target{} // the address is the client's
+	}
 	if m.Op == OpLookup {
 		if t, ok := r.lookedUp(line); ok {
 			return t
@@ -244,7 +247,7 @@ func firstURL(line, _ string, _ Match) (Target, bool) {
 // names are the words before a name that could not be resolved.
 var names = []string{
 	"lookup ", "resolving ", "getaddrinfo enotfound ", "getaddrinfo eai_again ", "enotfound ", "could not resolve host: ", "couldn't resolve host: ", "couldn't resolve host ", "could not resolve hostname ",
-	"could not resolve proxy: ", "unable to resolve host address ", "could not translate host name ", "unknownhostexception: ", "unknown mysql server host ", "getaddrinfo for host ", "getaddrinfo for ",
+	"could not resolve proxy: ", "unable to resolve host address ", "could not translate host name ", "unknownhostexception: ", "unknown mysql server host ", "unknown server host ", "getaddrinfo for host ", "getaddrinfo for ",
 	"host not found in upstream ", "failed to resolve ", "bad hostname ", "name service error for name=", "couldn't resolve server ", "dns lookup failure for: ", "resolve host ",
 	"no such host is known. (", "name or service not known (", "unable to look up ", "server at ", "gethostbyname ", "host '", "can't connect to ", "connect to redis at ", "open tcp connection to ",
 }

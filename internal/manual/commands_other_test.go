@@ -9,7 +9,7 @@ import (
 // programs are what commands for systems other than Linux may call, with the
 // flags that their documentation names: a flag that ends with a colon or an
 // equals sign takes its value in the same word. Sources: the man pages of macOS,
-// the references of PowerShell and Windows commands by Microsoft, and the help
+// the references of PowerShell, Windows commands and az by Microsoft, and the help
 // of the clients themselves (docker 28, kubectl 1.32, aws 1.45, gcloud 528).
 var programs = map[string]map[string]string{
 	"macos": {

@@ -34,25 +34,16 @@ var around = map[string]string{
 	"of fetch: other side closed":          "SocketError: other side closed",
 	"or: i/o timeout":                      "lookup {{.Host}} on {{.Server}}:53: read udp {{.Client}}:41715->{{.Server}}:53: i/o timeout",
 	"or connect: the same":                 "connect: cannot assign requested address",
-	"EOFError (end of file reached)":       "end of file reached (EOFError)",
 	"Server closed the connection":         "Error: Server closed the connection",
 }
 
 // unknown are texts that are not recognised, with the reason: alone they are no
 // sign of a failed connection.
 var unknown = map[string]string{
-	"PermissionError: [Errno 13] Permission denied":                               "files give it, too",
-	"PermissionError: [Errno 1] Operation not permitted":                          "files give it, too",
-	"OSError: [Errno 24] Too many open files":                                     "files give it, too",
-	"failed to fill whole buffer":                                                 "a file that is too short gives it, too",
-	"java.io.EOFException":                                                        "a file that is too short gives it, too",
-	"in the middle of an answer: unexpected EOF":                                  "a file that is too short gives it, too",
-	"Unable to connect":                                                           "the title of a page, not a line",
-	"The connection has timed out":                                                "the title of a page, not a line",
-	"The connection was reset":                                                    "the title of a page, not a line",
-	"termination state sH, status 504":                                            "describes the fields of a line",
-	"driver failed programming external connectivity: port is already allocated":  "says so of a container that starts",
-	"VFS: file-max limit 1000 reached (of ENFILE, the limit of the whole system)": "the kernel's, of all files",
+	"PermissionError: [Errno 13] Permission denied":      "a semaphore, a device or a signal gives it, too",
+	"PermissionError: [Errno 1] Operation not permitted": "a signal, a clock or a change of user gives it, too",
+	"failed to fill whole buffer":                        "a file that is too short gives it, too",
+	"in the middle of an answer: unexpected EOF":         "a file that is too short gives it, too",
 }
 
 // Every text of the tables is recognised as what the table says, so that who
