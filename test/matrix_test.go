@@ -96,7 +96,7 @@ func open(t *testing.T, s lab.Scenario, f lab.Family) *lab.Lab {
 func TestMatrix(t *testing.T) {
 	nettest.InUserNS(t, func(t *testing.T) {
 		program := nettest.Build(t, "../cmd/tcpwhy")
-		all := judge.Cases(lab.Scenarios())
+		all := judge.Cases(lab.Scenarios(), judge.Vantages...)
 		var (
 			mu    sync.Mutex
 			score judge.Score

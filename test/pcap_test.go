@@ -49,7 +49,7 @@ func TestCaptureMatrix(t *testing.T) {
 	nettest.InUserNS(t, func(t *testing.T) {
 		tcpdump := nettest.NeedProgram(t, "tcpdump")
 		var cases []judge.Case
-		for _, c := range judge.Cases(lab.Scenarios()) {
+		for _, c := range judge.Cases(lab.Scenarios(), judge.Vantages...) {
 			if c.Vantage == judge.Root && c.Family == c.Scenario.Families[0] {
 				cases = append(cases, c)
 			}

@@ -4,6 +4,8 @@ import . "github.com/tcpwhy/tcpwhy/internal/evidence" //lint:ignore ST1001 the v
 
 func pathCauses() []Cause {
 	fromRouter := is(FromRouter)
+	// Who opens the connection is not the host, whatever its rules say.
+	anyRule := is(RuleNone, RuleDrop, RuleReset, RuleReject)
 	return []Cause{
 		{ID: "path-no-route", Stage: StagePath, Title: "a router has no route to the address", Prior: 4,
 			Ways: ways(
@@ -72,7 +74,7 @@ func pathCauses() []Cause {
 		{ID: "packet-loss", Stage: StagePath, Title: "packets are lost at random", Prior: 2,
 			Ways: ways(
 				with(opens(), P{ProbeLoss: is(LossSome), ConnectInTime: is(Yes, No), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), ProbeECN: is(NotAsked, ECNPasses), SessionReply: is(ReplyExpected, ReplyNothing, ReplyCut, NotAsked), ProbeSources: is(SourcesSame, SourcesDiffer, NotAsked)}),
-				with(silent(), anyProbe(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), HostSYNACK: is(No), ProbeSources: is(SourcesSame, SourcesDiffer), ConnectInTime: is(Yes, No, WhenNever), PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
+				with(silent(), anyProbe(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), ConnectInTime: is(Yes, No, WhenNever), PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
 				with(reset(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer)}),
 			),
 			// A few tries from two ports may differ by chance, too.
@@ -80,19 +82,19 @@ func pathCauses() []Cause {
 		{ID: "bad-ecmp-path", Stage: StagePath, Title: "one of several parallel paths is broken: the outcome follows the source port", Prior: 1,
 			Ways: ways(
 				with(opens(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesDiffer), ProbeLoss: is(LossNone, LossSome)}),
-				with(silent(), anyProbe(), remote(), P{ConnectRepeat: is(RepeatMixed), HostSYNACK: is(No), ProbeSources: is(SourcesSame, SourcesDiffer), ProbeLoss: is(LossSome), ConnectInTime: is(Yes, No, WhenNever),
+				with(silent(), anyProbe(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), ProbeLoss: is(LossSome), ConnectInTime: is(Yes, No, WhenNever),
 					PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
-				with(rejected(fromRouter, is(ICMPHost, ICMPNet)), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), HostSYNACK: is(No)}),
+				with(rejected(fromRouter, is(ICMPHost, ICMPNet)), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer)}),
 			),
 			// Balanced by packet, or with loss besides, a port does not always fare alike.
 			Weights: []Weight{{ProbeSources, SourcesSame, 0.1}}},
 		{ID: "syn-proxy-dead-backend", Stage: StagePath, Title: "a middlebox completes the handshake, the backend behind it is dead", Prior: 1,
 			Ways: ways(
-				with(opens(), remote(), P{SessionEnd: is(EndRST, EndRSTAfter), SessionTTL: is(DistanceFarther), SessionReply: is(ReplyNothing, NotAsked)}),
-				with(opens(), remote(), P{SessionEnd: is(EndNone, EndFIN, EndFINAfter), AnswerFrom: is(DistanceNearer, DistanceRouter, DistanceSame), SessionReply: is(ReplyNothing), SessionAcked: is(No)}),
+				with(opens(), remote(), P{SessionEnd: is(EndRST, EndRSTAfter), SessionTTL: is(DistanceFarther), SessionReply: is(ReplyNothing, NotAsked), HostRule: anyRule}),
+				with(opens(), remote(), P{SessionEnd: is(EndNone, EndFIN, EndFINAfter), AnswerFrom: is(DistanceNearer, DistanceRouter, DistanceSame), SessionReply: is(ReplyNothing), SessionAcked: is(No), HostRule: anyRule}),
 			)},
 		{ID: "answers-for-everything", Stage: StagePath, Title: "a middlebox accepts every port", Prior: 0.5,
-			Ways: ways(with(opens(), P{EveryPort: is(Yes), HostSYN: is(No), SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}))},
+			Ways: ways(with(opens(), P{EveryPort: is(Yes), HostSYN: is(No), HostRule: anyRule, SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}))},
 		{ID: "ecn-blocked", Stage: StagePath, Title: "SYNs that ask for ECN vanish, others pass", Prior: 0.5,
 			Ways: ways(
 				with(silent(), remote(), beyondRouters(), P{ProbeECN: is(ECNBlocked), HostAnswers: is(Yes, ResetsOnly), ProbeLoss: is(LossSome, LossAll), ConnectRepeat: is(RepeatSteady, RepeatMixed)}),

@@ -72,7 +72,7 @@ func opens() P {
 		ProbeSources: is(SourcesSame, NotAsked), NeighOwners: is(OwnersOne, NotAsked),
 		ProbeECN: is(NotAsked, ECNPasses), EveryPort: is(No, NotAsked), SessionIdle: is(IdleSurvives, NotAsked),
 		SessionLarge: is(LargePasses, NotAsked), SessionWindow: is(WindowOpen),
-		SessionEnd: is(EndNone), SessionTTL: is(DistanceHost),
+		SessionEnd: is(EndNone), SessionTTL: is(DistanceHost), HostRule: is(RuleNone), HostUp: is(Yes),
 	})
 }
 
@@ -84,6 +84,12 @@ func anyProbe() P {
 // guarded: a host that never answers, behind a firewall that resets in its
 // place. Possible, but far less likely than that the host reset.
 func guarded() []Weight { return []Weight{{HostAnswers, ResetsOnly, 0.03}} }
+
+// answers: the host has the address and can send to the client, so that it is its
+// TCP that decides.
+func answers() P {
+	return P{HostOwns: is(Yes), HostUp: is(Yes), HostBack: is(Yes), HostRPFilter: is(Yes)}
+}
 
 // remote: the target is another machine.
 func remote() P { return P{TargetHere: is(No)} }

@@ -55,13 +55,24 @@ func sessionCauses() []Cause {
 
 func works() Cause {
 	// A healthy application may need longer than we wait, to answer or to greet.
-	slow := with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndNone), SessionAcked: is(Yes, NotAsked), HostAccepted: is(Yes), HostSockets: is(SocketsServe)})
+	// As the host itself sees it, if it does.
+	served := with(answers(), P{HostQueue: is(Free), HostSYNQueue: is(Free)})
+	slow := with(opens(), served, P{SessionReply: is(ReplyNothing), SessionEnd: is(EndNone), SessionAcked: is(Yes, NotAsked), HostAccepted: is(Yes), HostSockets: is(SocketsServe)})
 	// A proxy or balancer may fail a connection now and then.
-	now := with(opens(), P{SessionReply: is(ReplyNothing), SessionRepeat: is(RepeatMixed), SessionEnd: is(EndNone, EndRST, EndRSTAfter),
+	now := with(opens(), served, P{SessionReply: is(ReplyNothing), SessionRepeat: is(RepeatMixed), SessionEnd: is(EndNone, EndRST, EndRSTAfter),
 		SessionTTL: is(DistanceHost, DistanceSame, DistanceNearer, DistanceRouter, DistanceFarther), HostAccepted: is(Yes, No), HostSockets: is(SocketsServe)})
+	good := with(opens(), served, P{SessionReply: is(ReplyExpected, NotAsked), SessionAcked: is(Yes, NotAsked),
+		// A single SYN may be lost, or wait for an address resolution.
+		ProbeLoss: is(LossNone, LossSome), HostAccepted: is(Yes, No), HostSockets: is(SocketsServe)})
+	// Where the host sends it on, or has not the address, its own sockets do not matter.
+	var all []P
+	for _, w := range ways(slow, now, good) {
+		elsewhere := with(w)
+		delete(elsewhere, HostSockets)
+		delete(elsewhere, HostOwns)
+		all = append(all, w, with(elsewhere, P{HostNAT: is(Yes)}), with(elsewhere, P{HostOwns: is(No)}))
+	}
 	return Cause{ID: verdict.None, Stage: StageNone, Title: "it works", Prior: 100,
-		Ways: ways(slow, now, with(opens(), P{SessionReply: is(ReplyExpected, NotAsked), SessionAcked: is(Yes, NotAsked),
-			// A single SYN may be lost, or wait for an address resolution.
-			ProbeLoss: is(LossNone, LossSome), HostAccepted: is(Yes, No), HostSockets: is(SocketsServe)})),
-		Weights: []Weight{{ProbeLoss, LossSome, 0.01}, {SessionReply, ReplyNothing, 0.01}, {SessionRepeat, RepeatMixed, 0.5}}}
+		Ways:    all,
+		Weights: []Weight{{HostSockets, SocketsNone, 0.002}, {HostSockets, SocketsElsewhere, 0.002}, {HostSockets, SocketsLoopback, 0.002}, {ProbeLoss, LossSome, 0.01}, {SessionReply, ReplyNothing, 0.01}, {SessionRepeat, RepeatMixed, 0.5}}}
 }

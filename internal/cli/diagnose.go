@@ -45,6 +45,13 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) (err error)
 	if (f.write != "" || f.evidence != "") && len(targets) > 1 {
 		return &usageError{"--write and --evidence take one target", "Run it once for each target, with a file each."}
 	}
+	if f.host != "" {
+		end, err := a.hear(ctx, f.host, targets, &opts)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
 	var packets *keeper
 	if f.write != "" {
 		if !probe.MayCapture() {

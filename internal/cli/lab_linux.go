@@ -160,6 +160,7 @@ func notHere(err error) error {
 type labFlags struct {
 	ipv4, ipv6     bool
 	root, ordinary bool
+	host           bool
 	port, loss     int
 	after          time.Duration
 }
@@ -171,6 +172,11 @@ func (f *labFlags) common(fl *pflag.FlagSet) {
 	fl.BoolVarP(&f.ipv6, "ipv6", "6", false, "over IPv6")
 	fl.BoolVar(&f.root, "root", false, "as root of the client")
 	fl.BoolVar(&f.ordinary, "ordinary", false, "as an ordinary user of the client")
+}
+
+// bothSides adds that of commands that can judge with the server's side.
+func (f *labFlags) bothSides(fl *pflag.FlagSet) {
+	fl.BoolVar(&f.host, "host", false, "as root of the client, with what root of the server's host tells")
 }
 
 // params adds those that change a fault.
@@ -185,8 +191,8 @@ func (f *labFlags) check() error {
 	switch {
 	case f.ipv4 && f.ipv6:
 		return bad("-4 and -6 exclude each other", "Leave one of them out.")
-	case f.root && f.ordinary:
-		return bad("--root and --ordinary exclude each other", "Leave one of them out.")
+	case f.root && f.ordinary, f.root && f.host, f.ordinary && f.host:
+		return bad("--root, --ordinary and --host exclude each other", "Leave all but one of them out.")
 	case f.port < 0 || f.port > 65535:
 		return bad(fmt.Sprintf("--port %d is no port", f.port), "Ports are 1 to 65535.")
 	case f.loss < 0 || f.loss > 100:
@@ -200,6 +206,8 @@ func (f *labFlags) check() error {
 // vantage is that of the flags, or the default.
 func (f *labFlags) vantage(otherwise judge.Vantage) judge.Vantage {
 	switch {
+	case f.host:
+		return judge.WithHost
 	case f.root:
 		return judge.Root
 	case f.ordinary:

@@ -53,6 +53,7 @@ It exits with 1 if an answer is not sound, or there is none.`,
 		},
 	}
 	f.common(cmd.Flags())
+	f.bothSides(cmd.Flags())
 	stageFlag(cmd, &f.stage)
 	cmd.Flags().IntVar(&f.parallel, "parallel", labsAtOnce, "make `N` labs at a time")
 	f.talk.flags(cmd, "")
@@ -92,9 +93,12 @@ func (f *matrixFlags) cases(args []string) ([]judge.Case, error) {
 		}
 		scenarios = named
 	}
-	cases := slices.DeleteFunc(judge.Cases(scenarios), func(c judge.Case) bool {
-		return f.ipv4 && c.Family != lab.V4 || f.ipv6 && c.Family != lab.V6 ||
-			f.root && c.Vantage != judge.Root || f.ordinary && c.Vantage != judge.Ordinary
+	vantages := judge.Vantages
+	if v := f.vantage(""); v != "" {
+		vantages = []judge.Vantage{v}
+	}
+	cases := slices.DeleteFunc(judge.Cases(scenarios, vantages...), func(c judge.Case) bool {
+		return f.ipv4 && c.Family != lab.V4 || f.ipv6 && c.Family != lab.V6
 	})
 	if len(cases) == 0 {
 		return nil, &usageError{"no case is left by these names and flags", "Leave one of them out. What there is is listed by: tcpwhy lab list"}
@@ -147,7 +151,7 @@ func (l *labs) judgeAll(ctx context.Context, f *matrixFlags, cases []judge.Case)
 // matrixText prints the scores, and each answer that is not what it should be.
 func matrixText(out *bufio.Writer, width int, doc *matrixDocument) {
 	fmt.Fprintf(out, "%-10s%7s%16s%16s%10s%8s\n", "vantage", "cases", "sound", "sharp", "not made", "failed")
-	for _, v := range []judge.Vantage{judge.Ordinary, judge.Root} {
+	for _, v := range []judge.Vantage{judge.Ordinary, judge.Root, judge.WithHost} {
 		if s, ok := doc.Scores[v]; ok {
 			fmt.Fprintf(out, "%-10s%7d%16s%16s%10d%8d\n", v, s.Cases, share(s.Sound, s.Judged()), share(s.Sharp, s.Judged()), s.Unsupported, s.Failed)
 		}

@@ -65,6 +65,7 @@ It exits with 0 if the truth is among what tcpwhy leaves, and with 1 if not.`,
 		},
 	}
 	f.common(cmd.Flags())
+	f.bothSides(cmd.Flags())
 	f.params(cmd.Flags())
 	cmd.Flags().StringVar(&f.capture, "capture", "", "keep the packets of client and server as pcapng in `DIR`")
 	_ = cmd.MarkFlagDirname("capture")
@@ -181,7 +182,7 @@ func (l *labs) shown(ctx context.Context, out *bufio.Writer, c judge.Case, m *la
 	}
 	if text {
 		sign := "$"
-		if c.Vantage == judge.Root {
+		if c.Vantage != judge.Ordinary {
 			sign = "#"
 		}
 		fmt.Fprintf(out, "\n%s %s\n", sign, typedLine(c, m.Target()))
@@ -237,8 +238,11 @@ func proven(c judge.Case, m *lab.Lab) string {
 }
 
 func whoIs(v judge.Vantage) string {
-	if v == judge.Root {
+	switch v {
+	case judge.Root:
 		return "root"
+	case judge.WithHost:
+		return "root, with what root of the server's host tells"
 	}
 	return "an ordinary user"
 }

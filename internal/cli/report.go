@@ -122,7 +122,9 @@ func (a *app) options(verbose, quiet bool) report.Options {
 }
 
 const reportLong = `Shows again what tcpwhy -o json saved, in any format. A file may hold several
-targets, one a line; - is standard input.
+targets, one a line; - is standard input. With -v it shows less than -v of the
+run itself: the path to a second port, each question to a name server, and
+what a server that works said are not saved.
 
 With two files it shows what changed from the first to the second, target by
 target: outcome, cause, certainty, addresses, evidence, the path, and times
@@ -162,8 +164,8 @@ func (a *app) report() *cobra.Command {
 			if len(args) == 2 && args[0] == "-" && args[1] == "-" {
 				return &usageError{"standard input can be read once only", "Name a file for one of the two runs."}
 			}
-			if len(args) == 2 && (output == "json" || len(copyTo) > 0) {
-				return &usageError{"a comparison is written to standard output as text, html or md", "Choose one with -o; programs compare the two files themselves."}
+			if len(args) == 2 && len(copyTo) > 0 {
+				return &usageError{"--report copies one run, not a comparison", "Choose a format with -o and write standard output to a file."}
 			}
 			runs := make([][]*verdict.Diagnosis, len(args))
 			for i, name := range args {
@@ -238,6 +240,8 @@ func (a *app) compare(before, after []*verdict.Diagnosis, format string, o repor
 	switch format {
 	case "html":
 		err = report.ChangesHTML(out, changes, o)
+	case "json":
+		err = report.ChangesJSON(out, changes)
 	case "md":
 		err = report.ChangesMarkdown(out, changes, o)
 	default:

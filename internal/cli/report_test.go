@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tcpwhy/tcpwhy/internal/cli"
+	"github.com/tcpwhy/tcpwhy/internal/report/reporttest"
 )
 
 // run calls the program as if its standard output were a terminal of so many
@@ -55,6 +56,17 @@ func TestCopiesAreForElsewhere(t *testing.T) {
 	}
 	if info, err := os.Stat(file); runtime.GOOS != "windows" && (err != nil || info.Mode().Perm()&0o077 != 0) {
 		t.Errorf("the copy has mode %v: %v", info.Mode(), err)
+	}
+}
+
+// A comparison for programs: one line, by its schema.
+func TestComparisonAsJSON(t *testing.T) {
+	code, out, talk := run(t, 0, "report", "-o", "json", saved, "../report/testdata/timeout-narrowed.json")
+	if err := reporttest.ValidateDiff([]byte(out)); err != nil || code != 0 || talk != "" || !strings.Contains(out, `"status":"changed"`) {
+		t.Errorf("exit code %d, %v, %q, %s", code, err, talk, out)
+	}
+	if code, out, talk := run(t, 0, "report", "--report", "a.html", saved, saved); code != 2 || out != "" || !strings.Contains(talk, "-o") {
+		t.Errorf("exit code %d, %q, %q", code, out, talk)
 	}
 }
 

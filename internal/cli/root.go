@@ -32,7 +32,9 @@ const examples = `  tcpwhy db.internal.example:5432
   tcpwhy -o json '[2001:db8::7]:443'
   tcpwhy --redact --report ticket.html db.internal.example:5432
   sudo tcpwhy --write attempt.pcapng 192.0.2.7:8080
-  tcpwhy --expect refused 192.0.2.7:23`
+  tcpwhy --expect refused 192.0.2.7:23
+  ssh db sudo tcpwhy host :5432 --during 10s -o json |
+    tcpwhy --host-evidence - db:5432`
 
 // flags of the main job.
 type flags struct {
@@ -46,6 +48,7 @@ type flags struct {
 	verbose  bool
 	write    string
 	evidence string
+	host     string
 	expect   string
 	reports  []string
 	redact   bool
@@ -89,6 +92,7 @@ func (a *app) root() *cobra.Command {
 	fl.BoolVar(&f.options.DNSOverTCP, "dns-tcp", false, "ask the name servers over TCP")
 	fl.StringVar(&f.write, "write", "", "keep the packets in the pcapng `FILE` (needs CAP_NET_RAW)")
 	fl.StringVar(&f.evidence, "evidence", "", "keep the raw evidence as JSON in `FILE`, for the report of a mistake")
+	fl.StringVar(&f.host, "host-evidence", "", "take in what the host tells of itself, from `FILE` or - (see tcpwhy host)")
 	fl.StringVar(&f.expect, "expect", "", "exit with 0 if and only if the outcome or the cause is `WHAT`")
 	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT` of the answer: text, json (one object a line), html or md")
 	fl.StringArrayVar(&f.reports, "report", nil, "write a copy to `FILE`, in the format of its ending: .html, .md, .json, .txt")
@@ -97,7 +101,7 @@ func (a *app) root() *cobra.Command {
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "print everything, with the table of causes against facts")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("expect", cobra.FixedCompletions(expectable(), cobra.ShellCompDirectiveNoFileComp))
-	cmd.AddCommand(a.explain(), a.sandbox(), a.report(), a.manual(), a.lab(), a.pcap(), a.capture())
+	cmd.AddCommand(a.explain(), a.sandbox(), a.report(), a.manual(), a.lab(), a.pcap(), a.capture(), a.hostCommand())
 	return cmd
 }
 

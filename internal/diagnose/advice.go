@@ -37,6 +37,16 @@ func (v *view) vars() manual.Vars {
 	if l := v.a.Listeners; l != nil && len(l.OnPort) > 0 && l.OnPort[0].Process != "" {
 		vars.Service = l.OnPort[0].Process
 	}
+	if h := v.a.Host; h != nil {
+		if vars.Client == "" && h.Client.IsValid() {
+			vars.Client = h.Client.String()
+		}
+		if h.Service != nil && len(h.Service.Units) > 0 {
+			vars.Service = h.Service.Units[0].Name
+		} else if h.Sockets != nil && len(h.Sockets.Listeners) > 0 && h.Sockets.Listeners[0].Process != "" {
+			vars.Service = h.Sockets.Listeners[0].Process
+		}
+	}
 	if n := v.set.Name; n != nil {
 		if _, q := worst(n.Queries); q != nil {
 			vars.Server = q.Server.Addr().String() // the one that the finding names
@@ -65,7 +75,7 @@ func (d *Differential) advice(v *view, out *verdict.Verdict) (next []verdict.Ste
 		}
 	}
 	if ok && out.Certainty == verdict.Certain && !works {
-		for _, i := range linux(page.Confirm, 2) {
+		for _, i := range forLinux(page.Confirm, 2) {
 			text, command := fill(i.Text, i.Command)
 			next = append(next, verdict.Step{Check: text, Command: command, Where: i.Where})
 		}
@@ -73,8 +83,9 @@ func (d *Differential) advice(v *view, out *verdict.Verdict) (next []verdict.Ste
 	if works || v.set.Interrupted && out.Certainty == verdict.Unknown {
 		return next, fix // a run that was stopped is no mistake to report
 	}
+	fix = append(fix, v.hostFix(out)...)
 	if ok {
-		for _, i := range linux(page.Fix, 3) {
+		for _, i := range forLinux(page.Fix, 3-len(fix)) {
 			text, command := fill(i.Text, i.Command)
 			fix = append(fix, verdict.Fix{OS: i.OS, Text: text, Command: command})
 		}
@@ -82,9 +93,11 @@ func (d *Differential) advice(v *view, out *verdict.Verdict) (next []verdict.Ste
 	return next, fix
 }
 
-func linux(items []manual.Item, most int) []manual.Item {
-	items = slices.DeleteFunc(slices.Clone(items), func(i manual.Item) bool { return i.OS != "linux" })
-	return items[:min(len(items), most)]
+// forLinux returns the first items for Linux, or for any system, in the order of
+// the page: the likeliest first.
+func forLinux(items []manual.Item, most int) []manual.Item {
+	items = slices.DeleteFunc(slices.Clone(items), func(i manual.Item) bool { return i.OS != "linux" && i.OS != "any" })
+	return items[:max(0, min(len(items), most))]
 }
 
 // Predicts tells what a cause allows for a key, for the table of causes

@@ -123,6 +123,25 @@ func (d *Differential) Settled() bool {
 	return n <= 1
 }
 
+// refined is the one cause left that explains a more general one further, where
+// the host said why; else the general one.
+func (d *Differential) refined(general *left) *left {
+	if !slices.ContainsFunc(d.facts, func(f evidence.Fact) bool { return f.Key == evidence.HostService }) {
+		return general
+	}
+	var one *left
+	for i := range d.left {
+		if d.left[i].cause.Refines != general.cause.ID {
+			continue
+		}
+		if one != nil {
+			return general
+		}
+		one = &d.left[i]
+	}
+	return cmp.Or(one, general)
+}
+
 // known says whether a fact with the key is there that no check can better. That
 // an answer comes from as far away as a closed port's can become "as the
 // host's", and that only resets come back, or nothing yet, "the host answers".
@@ -176,7 +195,7 @@ func (d *Differential) because(l *left) []evidence.ID {
 	for range most {
 		best, top := -1, little
 		for n := range d.facts {
-			if chosen[n] || d.facts[n].Value == evidence.NotAsked {
+			if chosen[n] || d.facts[n].Value == evidence.NotAsked || d.facts[n].Source == supposition {
 				continue // that nobody looked is no reason to give
 			}
 			mass := 0.0

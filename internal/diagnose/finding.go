@@ -14,6 +14,9 @@ func (v *view) finding(c *cause.Cause) string {
 	if c.Stage == cause.StageName {
 		return v.nameFinding(c)
 	}
+	if text := v.hostFinding(c); text != "" {
+		return text
+	}
 	if v.main == nil {
 		return c.Title
 	}
@@ -156,6 +159,9 @@ func (v *view) worked() string {
 // narrowed is the answer in one sentence when several causes are left: what
 // was seen, without choosing.
 func (v *view) narrowed(d *Differential, first *left) string {
+	if v.main == nil && v.a.Host != nil {
+		return v.hostNarrowed(d, first)
+	}
 	if first.cause.ID == verdict.None {
 		return v.works()
 	}

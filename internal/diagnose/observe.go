@@ -54,6 +54,9 @@ func ObserveAddress(s *evidence.Set, a *evidence.Address) []evidence.Fact {
 	o.probes(v)
 	o.session(v)
 	o.host(v)
+	if a.Host != nil {
+		o.told(v.hosted())
+	}
 	for i := range o.facts {
 		o.facts[i].ID = evidence.ID(fmt.Sprintf("e%d", i+1))
 	}

@@ -231,7 +231,7 @@ func (o *observer) synQueue(v *view, room bool) {
 
 // host derives what the socket table says when the target is this host.
 func (o *observer) host(v *view) {
-	if l := v.a.Listeners; l != nil && v.here {
+	if l := v.a.Listeners; l != nil && v.here && v.a.Host == nil {
 		o.sockets(v, l)
 	}
 	if s := v.a.Session; s != nil && s.Queued != nil {
@@ -241,7 +241,7 @@ func (o *observer) host(v *view) {
 		}
 		o.add(evidence.HostAccepted, yesNo(!*s.Queued), "listener", s.At, "%s", text)
 	}
-	if c := v.a.Counters; c != nil && v.here && v.kind == evidence.AnswerNone {
+	if c := v.a.Counters; c != nil && v.here && v.a.Host == nil && v.kind == evidence.AnswerNone {
 		if n := c.Delta["TcpExt.TCPMD5NotFound"]; n > 0 {
 			o.add(evidence.HostDrop, evidence.DropMD5, "counters", 0, "the kernel dropped %s for want of a TCP-MD5 signature", plural(int(n), "segment", "segments"))
 		}
@@ -276,6 +276,9 @@ func (o *observer) sockets(v *view, l *evidence.Listeners) {
 		o.add(evidence.HostSockets, evidence.SocketsLoopback, "listener", l.At, "port %d is listened on at %v only%s", port, l.OnPort[0].Addr, by(&l.OnPort[0]))
 	default:
 		o.add(evidence.HostSockets, evidence.SocketsElsewhere, "listener", l.At, "port %d is listened on at %v%s, not at %v", port, l.OnPort[0].Addr, by(&l.OnPort[0]), v.addr())
+	}
+	if serving == nil && len(l.OnPort) > 0 {
+		o.add(evidence.HostService, evidence.ServiceRunning, "listener", l.At, "port %d is taken%s", port, by(&l.OnPort[0]))
 	}
 }
 

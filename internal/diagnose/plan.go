@@ -25,6 +25,10 @@ const (
 	CheckOwners    CheckID = "owners"
 )
 
+// checkHost is the look from the other side, which stands beside the commands that
+// need no program of ours there.
+const checkHost CheckID = "host"
+
 // Check is something that can be looked at: by the program (Packets sent, at
 // what privilege) or by a person (Command).
 type Check struct {
@@ -75,6 +79,10 @@ var checks = []Check{
 	{ID: "packets-sudo", Ease: 2, What: "run it with the packets in view", Where: "client",
 		Keys:    []evidence.Key{evidence.SynLeft, evidence.AnswerFrom, evidence.AnswerVia, evidence.ICMPQuote, evidence.ProbeACK, evidence.ProbeFIN, evidence.SessionTTL},
 		Command: "sudo tcpwhy {{.Host}}:{{.Port}}"},
+	{ID: checkHost, Ease: 1.3, What: "ask {{.Addr}} itself, as root there", Where: "host",
+		Keys: []evidence.Key{evidence.HostSockets, evidence.HostQueue, evidence.HostSYNQueue, evidence.HostService, evidence.HostRule, evidence.HostNAT, evidence.HostOwns,
+			evidence.HostBack, evidence.HostRPFilter, evidence.HostPrograms},
+		Command: "sudo tcpwhy host :{{.Port}} --from {{.Client}}"},
 	{ID: "sockets", Ease: 1.2, What: "list the listening sockets on {{.Addr}}", Where: "host",
 		Keys: []evidence.Key{evidence.HostSockets, evidence.HostQueue}, Command: "ss -ltnp 'sport = :{{.Port}}'"},
 	{ID: "console", What: "see on the console of {{.Addr}} whether it is up and has the address", Where: "host",
@@ -218,7 +226,9 @@ func (d *Differential) next(raw bool) []Check {
 			return out
 		}
 		out = append(out, *best)
-		seen = append(seen, best.Keys...)
+		if best.ID != checkHost {
+			seen = append(seen, best.Keys...)
+		}
 	}
 	return out
 }

@@ -225,6 +225,8 @@ func (w *recorded) repeats(o *observer) {
 		o.add(evidence.ConnectRepeat, evidence.RepeatMixed, source, 0, "%s to the same port ended otherwise", plural(p.Other, "attempt", "attempts"))
 	case w.answer() == evidence.AnswerNone && all >= manySYNs && p.Same > 0:
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, source, 0, "%s from different source ports fared alike", plural(p.Same+1, "attempt", "attempts"))
+	case w.answer() == evidence.AnswerNone && w.Server != nil && w.Server.SYNACKCount >= 3:
+		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, source, 0, "%d SYN-ACKs left the host, and none arrived", w.Server.SYNACKCount)
 	case w.answer() != evidence.AnswerNone && p.Same > 0:
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, source, 0, "%s had the same answer", plural(p.Same+1, "attempt", "attempts"))
 	case w.answer() == evidence.AnswerSYNACK:

@@ -87,6 +87,7 @@ func (d *Differential) verdict(v *view) verdict.Verdict {
 			}
 		}
 	case roots == 1:
+		first = d.refined(first)
 		out.Certainty, out.Cause = verdict.Certain, first.cause.ID
 		out.Finding = v.finding(first.cause)
 		out.Because = d.because(first)

@@ -12,6 +12,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"slices"
 
@@ -25,6 +27,8 @@ type Vantage string
 const (
 	Ordinary Vantage = "ordinary" // a user without privilege, at the client
 	Root     Vantage = "root"     // a user with CAP_NET_RAW, at the client
+	// WithHost is Root, with what root of the host tells that should answer.
+	WithHost Vantage = "host"
 )
 
 // Case is one diagnosis to judge.
@@ -39,12 +43,15 @@ func (c Case) String() string {
 	return fmt.Sprintf("%s/%v/%s", c.Scenario.Name, c.Family, c.Vantage)
 }
 
-// Cases are all cases of the scenarios, ordered by scenario.
-func Cases(scenarios []lab.Scenario) []Case {
+// Vantages are those of the client alone.
+var Vantages = []Vantage{Ordinary, Root}
+
+// Cases are all cases of the scenarios from the vantages, ordered by scenario.
+func Cases(scenarios []lab.Scenario, vantages ...Vantage) []Case {
 	var all []Case
 	for _, s := range scenarios {
 		for _, f := range s.Families {
-			for _, v := range []Vantage{Ordinary, Root} {
+			for _, v := range vantages {
 				all = append(all, Case{Scenario: s, Family: f, Vantage: v})
 			}
 		}
@@ -55,8 +62,11 @@ func Cases(scenarios []lab.Scenario) []Case {
 // Ideal are the causes that the best verdict leaves.
 func (c Case) Ideal() []string {
 	ideal := c.Scenario.Ideal.Ordinary
-	if c.Vantage == Root {
+	switch c.Vantage {
+	case Root:
 		ideal = c.Scenario.Ideal.Root
+	case WithHost:
+		ideal = c.Scenario.HostIdeal()
 	}
 	if ideal == nil {
 		ideal = []string{c.Scenario.Cause}
@@ -140,7 +150,20 @@ func (c Case) failed(err error) Result {
 // the program's JSON, too.
 func (c Case) Ask(l *lab.Lab, program string, args ...string) (Result, []byte) {
 	r := c.Result()
-	out, err := l.Command(c.Scenario.From, c.Vantage == Ordinary, program, slices.Concat([]string{"-o", "json"}, args, c.Scenario.Arguments(c.Family), []string{l.Target()})...).Output()
+	args = slices.Concat([]string{"-o", "json"}, args, c.Scenario.Arguments(c.Family))
+	var told io.Reader
+	if c.Vantage == WithHost && l.Answers() != c.Scenario.From { // else it looks at itself
+		tell, end, err := tellOf(l, program)
+		if err != nil {
+			r.Error = "the host tells nothing: " + err.Error()
+			return r, nil
+		}
+		defer end()
+		told, args = tell, append(args, "--host-evidence", "-")
+	}
+	client := l.Command(c.Scenario.From, c.Vantage == Ordinary, program, append(args, l.Target())...)
+	client.Stdin = told
+	out, err := client.Output()
 	if len(out) == 0 {
 		r.Error = fmt.Sprintf("the program gave no answer: %v%s", err, stderr(err))
 		return r, nil
@@ -154,6 +177,30 @@ func (c Case) Ask(l *lab.Lab, program string, args ...string) (Result, []byte) {
 		r.Why = c.Scenario.Blunt
 	}
 	return r, out
+}
+
+// tellOf starts the program on the host that should answer, and returns what it
+// tells until end is called.
+func tellOf(l *lab.Lab, program string) (told io.Reader, end func(), err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	args := []string{"host", fmt.Sprintf(":%d", l.Dst().Port()), "--from", l.Addr(l.Scenario.From).String(), "--during", "1m", "-o", "json"}
+	if log := l.Log(); log != "" {
+		args = append(args, "--log", log)
+	}
+	host := l.Command(l.Answers(), false, program, args...)
+	host.Stdout = w
+	err = errors.Join(host.Start(), w.Close())
+	if err != nil {
+		return nil, nil, errors.Join(err, r.Close())
+	}
+	return r, func() {
+		r.Close()
+		host.Process.Kill()
+		host.Wait()
+	}, nil
 }
 
 func stderr(err error) string {

@@ -65,6 +65,25 @@ func (c *Cmd) Run() error {
 	return c.Wait()
 }
 
+// inhabit keeps a process on a host until the lab ends: a network namespace in
+// which no process is cannot be found from outside.
+func (l *Lab) inhabit(host string) {
+	if l.err != nil {
+		return
+	}
+	c := l.Command(host, false, "/bin/sh", "-c", "read nothing")
+	stdin, err := c.StdinPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		l.fail(fmt.Errorf("a process on %s: %w", host, err))
+		return
+	}
+	l.closers = append(l.closers, stdin)
+	l.serving.Go(func() { _ = c.Wait() })
+}
+
 // Output runs the command and returns its standard output. What it wrote to
 // standard error is in an *exec.ExitError.
 func (c *Cmd) Output() ([]byte, error) {

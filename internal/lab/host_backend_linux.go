@@ -12,7 +12,7 @@ func backends() []Scenario {
 	const cause = "nat-dead-backend"
 	reset := nearer("path-firewall-reset")
 	// Out of the NAT's own rules, root here sees what is sent in place of the SYN.
-	return []Scenario{
+	all := []Scenario{
 		{
 			Name: "nat-dead-backend-port", Cause: cause, Connect: Refused,
 			Shows: "Connection refused: the router before the server leads the port to another one, where nothing listens.",
@@ -95,15 +95,31 @@ func backends() []Scenario {
 			fault: func(l *Lab) { l.vanish(Container) },
 		},
 		{
-			Name: "listens-in-other-namespace-container", Cause: "listens-in-other-namespace", Connect: Refused, Topology: Containers(),
+			Name: "listens-in-other-namespace-container", Cause: "listens-in-other-namespace", Also: []string{"no-listener"}, Connect: Refused, Topology: Containers(),
 			Shows: "Connection refused: the service runs in a container, and its port is not published.",
 			Ideal: leaves(refusals, refusals),
 			setup: func(l *Lab) {
 				l.serve(Server, 22, ssh)
 				l.service(Container)
+				l.inhabit(Container)
 			},
 		},
 	}
+	for i := range all {
+		// Where something before the host translates, the host sees no SYN, and not
+		// what became of it.
+		switch s := &all[i]; s.Name {
+		case "nat-dead-backend-port", "nat-dead-backend-nearer", "nat-dead-backend-here":
+			s.Ideal.Host = []string{cause, "path-firewall-reset"}
+		case "nat-dead-backend-here-nearer":
+			s.Ideal.Host = []string{cause, "path-firewall-reset", "local-firewall-reject"}
+		case "listens-in-other-namespace-container":
+			s.Ideal.Host = s.Truth()
+		case "nat-dead-backend-host", "nat-dead-backend-silent", "nat-dead-backend-here-host":
+			s.Ideal.Host = []string{cause, "path-firewall-drop"}
+		}
+	}
+	return all
 }
 
 // balancedBackends are those of a load balancer.
@@ -118,7 +134,7 @@ func balancedBackends() []Scenario {
 			}
 		}
 	}
-	return []Scenario{
+	all := []Scenario{
 		{
 			Name: "nat-dead-backend-one-of-three", Cause: cause, Topology: LoadBalancer(), prove: proveMixed(quiet, Opens, Refused),
 			Shows: "Every third connection is refused: a load balancer has one dead backend.",
@@ -171,6 +187,13 @@ func balancedBackends() []Scenario {
 			},
 		},
 	}
+	for i := range all {
+		// The balancer sees what it sends on, and not who of several should answer.
+		if all[i].Args != nil {
+			all[i].Ideal.Host = and(all[i].Ideal.Root, "service-restarting")
+		}
+	}
+	return all
 }
 
 // deadPort is one at which nothing listens.

@@ -17,6 +17,21 @@ func hostFirewalls() []Scenario {
 			fault: func(l *Lab) { l.ingress(Server, "eth0", nft.If(nft.DPort(l.dst.Port())).Drop()) },
 		},
 		{
+			Name: "host-firewall-drop-output", Cause: drop, Connect: TimesOut,
+			Shows: "Connecting times out: the server's own output rules drop its answers.",
+			Ideal: leaves(silentPortUnseen, silentPort),
+			fault: func(l *Lab) { l.rules(Server, nft.Output, nft.If(nft.SPort(l.dst.Port())).Drop()) },
+		},
+		{
+			Name: "host-firewall-drop-forward", Cause: drop, Connect: TimesOut, Topology: Containers(),
+			Shows: "Connecting times out: the port is published, and the server's forward rules drop what goes to the container.",
+			Ideal: leaves(silentPortUnseen, silentPort),
+			setup: func(l *Lab) { l.published() },
+			fault: func(l *Lab) {
+				l.rules(Server, nft.Forward, nft.If(nft.DAddr(l.Addr(Container)), nft.DPort(l.dst.Port())).Drop())
+			},
+		},
+		{
 			Name: "host-firewall-drop-tcp", Cause: drop, Connect: TimesOut,
 			Shows: "Connecting times out, to every port; the server answers ping.",
 			// An echo takes privilege. A bare ACK tells of no queue where no TCP comes in.

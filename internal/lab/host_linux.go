@@ -18,7 +18,7 @@ func hostsDown() []Scenario {
 	// A late host unreachable from the last router; its own next hop may be dead.
 	late := []string{"host-down", "path-blackhole"}
 	ownLink := []string{"host-down", "neighbour-unreachable"}
-	return []Scenario{
+	all := []Scenario{
 		{
 			Name: "host-down", Connect: HostUnreach,
 			Shows: "No route to host after 3 s: nobody has the address.",
@@ -69,6 +69,10 @@ func hostsDown() []Scenario {
 			fault: func(l *Lab) { l.configure(Server, func(c *rtnl.Changer) error { return c.SetDown("eth0") }) },
 		},
 	}
+	for i := range all {
+		all[i].Ideal.Host = all[i].Ideal.Root // nobody is there to tell more
+	}
+	return all
 }
 
 // mute keeps a router from saying why packets do not get through.

@@ -19,6 +19,25 @@ type Ideal struct {
 // leaves is an Ideal from which evidence of the host or captures leave one cause.
 func leaves(ordinary, root []string) Ideal { return Ideal{Ordinary: ordinary, Root: root} }
 
+// HostIdeal is what evidence of the host leaves at best. Faults of the host and of
+// its listeners come out alone. Of what is before the host it only says whether the
+// SYN came: who kept it, or sent it elsewhere, it does not see.
+func (s Scenario) HostIdeal() []string {
+	switch {
+	case s.Ideal.Host != nil:
+		return s.Ideal.Host
+	case s.Stage == "host" || s.Stage == "listener":
+		return nil
+	case s.Cause == "path-firewall-drop":
+		return []string{"path-firewall-drop", "nat-dead-backend"}
+	case s.Cause == "path-firewall-reset":
+		return []string{"path-firewall-reset", "nat-dead-backend"}
+	case s.Cause == "path-blackhole" && s.Connect == TimesOut:
+		return []string{"path-blackhole", "path-firewall-drop", "nat-dead-backend"}
+	}
+	return s.Ideal.Root
+}
+
 // clientOnly is an Ideal of a fault at the client's side: what the server's side
 // can see says nothing about it.
 func clientOnly(ordinary, root []string) Ideal { return Ideal{ordinary, root, root, root} }

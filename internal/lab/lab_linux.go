@@ -139,6 +139,19 @@ func (l *Lab) Target() string {
 // Dst is the address that Target leads to and that Verify connects to.
 func (l *Lab) Dst() netip.AddrPort { return l.dst }
 
+// Answers is the host that has the target's address, or should.
+func (l *Lab) Answers() string {
+	for _, h := range l.Scenario.Topology.Hosts {
+		if slices.Contains(l.machines[h].addrs, l.dst.Addr()) {
+			return h
+		}
+	}
+	if l.dst.Addr().IsLoopback() {
+		return l.Scenario.From
+	}
+	return Server
+}
+
 // Addr is a host's first address of the lab's family, zero if it has none.
 func (l *Lab) Addr(host string) netip.Addr {
 	if m := l.machines[host]; m != nil {

@@ -103,6 +103,7 @@ func shutIn(name string) Scenario {
 	s := refusing(name, func(l *Lab) {
 		l.stop(Server, l.dst.Port())
 		l.serve(Container, l.dst.Port(), web(http.StatusOK))
+		l.inhabit(Container)
 	}).refining(name)
 	s.Topology = TwoRouters()
 	s.Topology.Name = "namespace"

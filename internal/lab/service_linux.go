@@ -18,7 +18,7 @@ import (
 // to their log on the server; from the client they are all alike.
 func services() []Scenario {
 	return []Scenario{
-		failing("service-down", "service-down", "exit status 1", func(l *Lab) { l.log("fatal: cannot read configuration: exit status 1") }).
+		failing("service-down", "service-down", "panic: ", func(l *Lab) { l.log("panic: cannot read configuration") }).
 			showing("Connection refused: the service has ended with an error."),
 		// A client's connection may have the port, which is one of the ephemeral ones.
 		failing("bind-address-in-use", "bind-address-in-use", "address already in use", func(l *Lab) {
@@ -61,6 +61,14 @@ func failing(name, cause, reason string, fault func(*Lab)) Scenario {
 
 func (l *Lab) logFile() string { return filepath.Join(l.dir, "app.log") }
 
+// Log is the log of the service, "" where it writes none.
+func (l *Lab) Log() string {
+	if _, err := os.Stat(l.logFile()); err != nil {
+		return ""
+	}
+	return l.logFile()
+}
+
 // log adds a line to the log of the service.
 func (l *Lab) log(line string) {
 	f, err := os.OpenFile(l.logFile(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
@@ -91,7 +99,7 @@ func (l *Lab) startService(at netip.AddrPort) {
 		defer unix.Close(fd)
 		var errno syscall.Errno
 		if err := unix.Bind(fd, sockaddr(at)); errors.As(err, &errno) {
-			l.log(fmt.Sprintf("fatal: bind %v: %v", at, errno))
+			l.log(fmt.Sprintf("fatal: listen tcp %v: bind: %v", at, errno))
 			return nil
 		} else if err != nil {
 			return err

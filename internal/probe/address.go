@@ -105,6 +105,7 @@ func (v *investigation) conclude(ctx context.Context, running *connect.Running) 
 	default:
 		v.session(ctx, v.a, conn)
 	}
+	v.ownHost(ctx)
 	v.investigate(ctx, nil)
 }
 

@@ -70,6 +70,9 @@ type Options struct {
 	DNSOverTCP bool
 	// Capture gets the packets of the attempts as a pcapng file, if not nil.
 	Capture io.Writer
+	// Host is what the machine that should answer tells of itself, if not nil. Its
+	// first piece must be there.
+	Host *Feed
 	// Progress is told what is being done, if not nil. It must be safe for
 	// concurrent use.
 	Progress func(step string)
@@ -130,6 +133,7 @@ func Run(ctx context.Context, target flow.Target, opts Options) *verdict.Diagnos
 	}
 	addrs := r.resolve(ctx)
 	r.connectAll(ctx, addrs)
+	r.hearAll(ctx)
 	r.set.Interrupted = ctx.Err() != nil
 	r.set.Elapsed = clock.Now()
 	d := diagnose.Diagnose(r.set)
@@ -192,6 +196,13 @@ func (r *run) connectAll(ctx context.Context, addrs []netip.AddrPort) {
 	later := make([]bytes.Buffer, len(addrs))
 	for i, a := range addrs {
 		r.set.Addresses[i].Addr = a
+	}
+	if r.opts.Host != nil {
+		if h, err := r.opts.Host.First(ctx); err == nil {
+			r.hear(h, false)
+		}
+	}
+	for i := range addrs {
 		// The first address writes its packets as they come; each other one is
 		// a section of the file of its own, behind it.
 		var w io.Writer

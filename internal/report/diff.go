@@ -21,9 +21,29 @@ type TargetChange struct {
 
 // Change is one thing that differs, said in words on both sides.
 type Change struct {
-	What          string // "cause", "10.0.0.7: what did connect() say?"
+	Kind          ChangeKind
+	Addr          netip.Addr   // whose it is; none of the whole run
+	Key           evidence.Key // of ChangedFact
+	What          string       // in words: "cause", "10.0.0.7: what did connect() say?"
 	Before, After string
 }
+
+// ChangeKind says what sort of thing differs.
+type ChangeKind string
+
+// The kinds. ChangedTime is of a duration, ChangedNotChecked of what was left
+// out.
+const (
+	ChangedOutcome    ChangeKind = "outcome"
+	ChangedCause      ChangeKind = "cause"
+	ChangedCandidates ChangeKind = "candidates"
+	ChangedFinding    ChangeKind = "finding"
+	ChangedAddress    ChangeKind = "address"
+	ChangedFact       ChangeKind = "fact"
+	ChangedPath       ChangeKind = "path"
+	ChangedTime       ChangeKind = "time"
+	ChangedNotChecked ChangeKind = "not-checked"
+)
 
 // Compare matches two runs by their targets, in the order of the first, and
 // says what changed. A target that a run has several times is matched in order.
@@ -56,16 +76,16 @@ func targetKey(d *verdict.Diagnosis) string { return strings.ToLower(target(d.Se
 // changeList gathers changes; equal sides are none.
 type changeList []Change
 
-func (l *changeList) add(what, before, after string) {
-	if before != after {
-		*l = append(*l, Change{what, before, after})
+func (l *changeList) add(c Change) {
+	if c.Before != c.After {
+		*l = append(*l, c)
 	}
 }
 
 func changes(a, b *verdict.Diagnosis) []Change {
 	var l changeList
-	l.add("outcome", outcomeWord(a.Outcome), outcomeWord(b.Outcome))
-	l.verdict("", &a.Verdict, &b.Verdict)
+	l.add(Change{Kind: ChangedOutcome, What: "outcome", Before: outcomeWord(a.Outcome), After: outcomeWord(b.Outcome)})
+	l.verdict(&a.Verdict, &b.Verdict)
 	l.addresses(a, b)
 	l.facts(a, b)
 	for i := range b.Set.Addresses {
@@ -76,13 +96,13 @@ func changes(a, b *verdict.Diagnosis) []Change {
 			l.times(&a.Set.Addresses[k], e)
 		}
 	}
-	l.took("time of the whole run", a.Set.Elapsed, b.Set.Elapsed, time.Second)
+	l.took(Change{What: "time of the whole run"}, a.Set.Elapsed, b.Set.Elapsed, time.Second)
 	l.notChecked(a.NotChecked, b.NotChecked)
 	return l
 }
 
 // verdict compares two verdicts about the same.
-func (l *changeList) verdict(about string, a, b *verdict.Verdict) {
+func (l *changeList) verdict(a, b *verdict.Verdict) {
 	say := func(v *verdict.Verdict) string {
 		s := string(v.Cause) + " (" + string(v.Certainty) + ")"
 		if v.Where.IsValid() {
@@ -102,10 +122,10 @@ func (l *changeList) verdict(about string, a, b *verdict.Verdict) {
 		return strings.Join(ids, ", ")
 	}
 	n := len(*l)
-	l.add(about+"cause", say(a), say(b))
-	l.add(about+"causes left", left(a), left(b))
+	l.add(Change{Kind: ChangedCause, What: "cause", Before: say(a), After: say(b)})
+	l.add(Change{Kind: ChangedCandidates, What: "causes left", Before: left(a), After: left(b)})
 	if len(*l) > n {
-		l.add(about+"finding", a.Finding, b.Finding)
+		l.add(Change{Kind: ChangedFinding, What: "finding", Before: a.Finding, After: b.Finding})
 	}
 }
 
@@ -126,7 +146,7 @@ func (l *changeList) addresses(a, b *verdict.Diagnosis) {
 		was, x := say(a, v.Addr)
 		is, y := say(b, v.Addr)
 		if several || x == nil || y == nil {
-			l.add("address "+v.Addr.Addr().String(), was, is)
+			l.add(Change{Kind: ChangedAddress, Addr: v.Addr.Addr(), What: "address " + v.Addr.Addr().String(), Before: was, After: is})
 		}
 	}
 }
@@ -171,7 +191,9 @@ func (l *changeList) facts(a, b *verdict.Diagnosis) {
 		if x.texts == y.texts {
 			x.texts, y.texts = x.values, y.values
 		}
-		*l = append(*l, Change{what, cmp.Or(x.texts, "not known"), cmp.Or(y.texts, "not known")})
+		*l = append(*l, Change{
+			Kind: ChangedFact, Addr: q.addr, Key: q.key, What: what, Before: cmp.Or(x.texts, "not known"), After: cmp.Or(y.texts, "not known"),
+		})
 	}
 }
 
@@ -197,7 +219,8 @@ func (l *changeList) paths(a, b *evidence.Address) {
 		}
 		return cmp.Or(strings.Join(s, ", "), "nothing answered")
 	}
-	l.add("path to "+a.Addr.Addr().String(), hops(a.Path), hops(b.Path))
+	at := a.Addr.Addr()
+	l.add(Change{Kind: ChangedPath, Addr: at, What: "path to " + at.String(), Before: hops(a.Path), After: hops(b.Path)})
 }
 
 // times compares how long connecting took.
@@ -205,15 +228,17 @@ func (l *changeList) times(a, b *evidence.Address) {
 	x, _ := shown(a)
 	y, _ := shown(b)
 	if x != nil && y != nil {
-		l.took("time of connect() to "+a.Addr.Addr().String(), x.Took, y.Took, 10*time.Millisecond)
+		at := a.Addr.Addr()
+		l.took(Change{Addr: at, What: "time of connect() to " + at.String()}, x.Took, y.Took, 10*time.Millisecond)
 	}
 }
 
 // took compares two times. Times vary by themselves: a change is half or twice
 // as long, and by more than least.
-func (l *changeList) took(what string, a, b, least time.Duration) {
+func (l *changeList) took(c Change, a, b, least time.Duration) {
 	if short, long := min(a, b), max(a, b); long >= 2*short && long-short >= least {
-		l.add(what, duration(a), duration(b))
+		c.Kind, c.Before, c.After = ChangedTime, duration(a), duration(b)
+		l.add(c)
 	}
 }
 
@@ -226,7 +251,7 @@ func (l *changeList) notChecked(a, b []evidence.NotChecked) {
 		slices.Sort(s)
 		return cmp.Or(strings.Join(slices.Compact(s), ", "), "nothing")
 	}
-	l.add("not checked", names(a), names(b))
+	l.add(Change{Kind: ChangedNotChecked, What: "not checked", Before: names(a), After: names(b)})
 }
 
 // headline says a change in a line.

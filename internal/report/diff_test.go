@@ -124,6 +124,54 @@ www.example:443 is in the second run only: works only in part
 	}
 }
 
+func changesJSON(t testing.TB, list []report.TargetChange) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := report.ChangesJSON(&b, list); err != nil {
+		t.Fatal(err)
+	}
+	if err := reporttest.ValidateDiff(b.Bytes()); err != nil {
+		t.Error(err)
+	}
+	return b.String()
+}
+
+// A line a target, each with what happened to it.
+func TestChangesJSON(t *testing.T) {
+	before := []*verdict.Diagnosis{refusedNarrowed(), works(), tlsFailed()}
+	after := []*verdict.Diagnosis{timeoutNarrowed(), tlsFailed(), nameNotFound()}
+	list := report.Compare(before, after)
+	got := strings.Split(changesJSON(t, list), "\n")
+	for i, want := range []string{
+		`{"schema":"tcpwhy.diff/1","target":{"input":"db.internal:5432","host":"db.internal","port":5432},"status":"changed","before":{"started":"`,
+		`"status":"only-before","before":{`,
+		`"status":"same","before":{`,
+		`"status":"only-after","after":{`,
+	} {
+		if !strings.Contains(got[i], want) {
+			t.Errorf("line %d has no %s:\n%s", i+1, want, got[i])
+		}
+	}
+	for _, want := range []string{
+		`{"kind":"outcome","what":"outcome","before":"refused","after":"`,
+		`{"kind":"fact","addr":"10.77.3.2","fact":"connect.result","what":"what did connect() say?","before":"`,
+		`{"kind":"path","addr":"10.77.3.2","what":"path to 10.77.3.2",`,
+		`{"kind":"time","addr":"10.77.3.2","what":"time of connect() to 10.77.3.2",`,
+	} {
+		if !strings.Contains(got[0], want) {
+			t.Errorf("no %s in %s", want, got[0])
+		}
+	}
+	r := report.NewRedactor()
+	redacted := changesJSON(t, report.Compare(one(r.Redact(refusedNarrowed())), one(r.Redact(timeoutNarrowed()))))
+	if !strings.Contains(redacted, `"redacted":true`) || strings.Contains(redacted, "10.77.") {
+		t.Errorf("%s", redacted)
+	}
+	if got := changesJSON(t, report.Compare(nil, one(hostile()))); strings.ContainsAny(got, "\x1b\u202e") {
+		t.Errorf("not escaped: %q", got)
+	}
+}
+
 func TestGoldenChanges(t *testing.T) {
 	before, after := one(refusedNarrowed()), one(timeoutNarrowed())
 	golden(t, filepath.Join("testdata", "changes.txt"), []byte(compareText(t, before, after, report.Options{})))
@@ -158,6 +206,7 @@ func TestChangesAreSound(t *testing.T) {
 				t.Fatal(err)
 			}
 			outsideCode(t, md.String())
+			changesJSON(t, changes)
 		}
 	}
 	if got := compareText(t, one(report.NewRedactor().Redact(works())), one(works()), report.Options{}); !strings.HasPrefix(got, "redacted: ") {

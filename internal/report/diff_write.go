@@ -124,7 +124,7 @@ func ChangesHTML(w io.Writer, list []TargetChange, _ Options) error {
 			v.Before = started(c.Before)
 		}
 		for _, item := range c.Items {
-			v.Items = append(v.Items, Change{p.clean(item.What), p.clean(item.Before), p.clean(item.After)})
+			v.Items = append(v.Items, Change{What: p.clean(item.What), Before: p.clean(item.Before), After: p.clean(item.After)})
 		}
 		page.Targets = append(page.Targets, v)
 	}

@@ -167,6 +167,24 @@ func TestDocsNameEveryField(t *testing.T) {
 	}
 }
 
+// Every field of what changed stands in its section of the documentation.
+func TestDocsNameEveryFieldOfChanges(t *testing.T) {
+	page, err := os.ReadFile(docFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(page), "\n## What changed between two runs\n")
+	if !ok {
+		t.Fatal("docs/json.md has no section on what changed")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	for name := range fields(t, report.DiffSchema()) {
+		if !strings.Contains(section, "`"+name+"`") {
+			t.Errorf("docs/json.md does not tell of %q", name)
+		}
+	}
+}
+
 // fields are the names of the properties in a schema.
 func fields(t *testing.T, text string) map[string]bool {
 	t.Helper()
@@ -207,4 +225,24 @@ func documented(page string) map[string]bool {
 		}
 	}
 	return got
+}
+
+// Every field of what a host tells stands in a page of its own.
+func TestDocsNameEveryFieldOfHosts(t *testing.T) {
+	page, err := os.ReadFile("../../docs/json-host.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := fields(t, report.Schema())
+	for name := range fields(t, report.HostSchema()) {
+		if !elsewhere[name] && !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("docs/json-host.md does not tell of %q", name)
+		}
+	}
+	has := fields(t, report.HostSchema())
+	for name := range documented(string(page)) {
+		if !has[name] {
+			t.Errorf("docs/json-host.md tells of %q, which the schema does not have", name)
+		}
+	}
 }

@@ -63,6 +63,8 @@ func (m millis) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, math.Round(float64(m)/1e3)/1e3, 'f', -1, 64), nil
 }
 
+func jsonTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
 // The types below are the contract, field by field; docs/json.md explains them.
 
 type document struct {
@@ -186,7 +188,7 @@ func newDocument(d *verdict.Diagnosis) document {
 	doc := document{
 		Schema:      SchemaID,
 		Target:      jsonTarget{t.Input, t.Host, t.Port},
-		Started:     d.Set.Started.UTC().Format("2006-01-02T15:04:05.000Z"),
+		Started:     jsonTime(d.Set.Started),
 		Elapsed:     millis(d.Set.Elapsed),
 		Interrupted: d.Set.Interrupted,
 		Redacted:    d.Redacted,

@@ -301,3 +301,19 @@ func FuzzReport(f *testing.F) {
 		}
 	})
 }
+
+// A fix for any system is not called one for a system.
+func TestFixesNameTheirSystem(t *testing.T) {
+	d := refusedNarrowed()
+	d.Verdict.Fix = []verdict.Fix{{OS: "linux", Text: "start it"}, {OS: "any", Text: "correct the port"}}
+	if got := text(t, d, report.Options{}); strings.Contains(got, "(any)") || strings.Contains(got, "(linux)") {
+		t.Errorf("a system is named:\n%s", got)
+	}
+	d.Verdict.Fix = append(d.Verdict.Fix, verdict.Fix{OS: "windows", Text: "start it there"})
+	got := text(t, d, report.Options{})
+	for _, want := range []string{"start it (linux)", "correct the port\n", "start it there (windows)"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}

@@ -224,7 +224,7 @@ func (p *page) step(n int, s verdict.Step) {
 
 // fixes writes what would remove the cause. When the verdict is not certain it
 // says for which cause that would be; the system is named unless all are for
-// Linux.
+// Linux or for any.
 func (p *page) fixes(verdicts []*verdict.Verdict) {
 	type remedy struct {
 		verdict.Fix
@@ -243,7 +243,8 @@ func (p *page) fixes(verdicts []*verdict.Verdict) {
 			}
 		}
 	}
-	plain := !slices.ContainsFunc(all, func(r remedy) bool { return r.OS != "" && r.OS != "linux" })
+	general := []string{"", "any"}
+	plain := !slices.ContainsFunc(all, func(r remedy) bool { return r.OS != "linux" && !slices.Contains(general, r.OS) })
 	p.section("fix")
 	n := p.limit(3, len(all))
 	for _, r := range all[:n] {
@@ -251,7 +252,7 @@ func (p *page) fixes(verdicts []*verdict.Verdict) {
 		if r.only != "" {
 			text = "if " + string(r.only) + ": " + text
 		}
-		if !plain && r.OS != "" {
+		if !plain && !slices.Contains(general, r.OS) {
 			text += " (" + r.OS + ")"
 		}
 		p.item("", text)

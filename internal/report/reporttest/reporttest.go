@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -23,7 +24,7 @@ func Validate(line []byte) error {
 	if n := bytes.Count(line, []byte("\n")); n != 1 || line[len(line)-1] != '\n' {
 		return fmt.Errorf("reporttest: %d line ends in what should be one line", n)
 	}
-	schema, err := compile()
+	schema, err := compile(report.Schema())
 	if err != nil {
 		return err
 	}
@@ -37,12 +38,18 @@ func Validate(line []byte) error {
 	return nil
 }
 
-func compile() (*jsonschema.Schema, error) {
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(report.Schema()))
+// compiled keeps the schemas by their text.
+var compiled sync.Map
+
+func compile(text string) (*jsonschema.Schema, error) {
+	if s, ok := compiled.Load(text); ok {
+		return s.(*jsonschema.Schema), nil
+	}
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("reporttest: the schema is not JSON: %w", err)
 	}
-	const url = "urn:tcpwhy:diagnosis:1"
+	const url = "urn:tcpwhy:schema"
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	if err := c.AddResource(url, doc); err != nil {
@@ -52,5 +59,6 @@ func compile() (*jsonschema.Schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reporttest: compiling the schema: %w", err)
 	}
+	compiled.Store(text, s)
 	return s, nil
 }

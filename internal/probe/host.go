@@ -1,0 +1,172 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tcpwhy/tcpwhy/internal/collect/connect"
+	"github.com/tcpwhy/tcpwhy/internal/diagnose"
+	"github.com/tcpwhy/tcpwhy/internal/evidence"
+	"github.com/tcpwhy/tcpwhy/internal/hostside"
+)
+
+// Feed is what the machine that should answer tells of itself while a run goes on:
+// one piece of evidence after the other, each with all that was known by then.
+type Feed struct {
+	mu     sync.Mutex
+	latest *evidence.Host
+	at     time.Time     // when the first piece came
+	first  time.Duration // how far its watch was then
+	err    error         // the end of what is told, io.EOF as a rule
+	news   chan struct{} // closed and replaced with each piece
+}
+
+// NewFeed reads pieces by next until that gives an error.
+func NewFeed(next func() (*evidence.Host, error)) *Feed {
+	f := &Feed{news: make(chan struct{})}
+	go func() {
+		for {
+			h, err := next()
+			f.mu.Lock()
+			switch {
+			case err != nil:
+				f.err = err
+			case f.latest == nil:
+				f.at, f.first = time.Now(), h.Elapsed
+				f.latest = h
+			default:
+				f.latest = h
+			}
+			close(f.news)
+			f.news = make(chan struct{})
+			f.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return f
+}
+
+// First waits for the first piece.
+func (f *Feed) First(ctx context.Context) (*evidence.Host, error) {
+	for {
+		f.mu.Lock()
+		h, err, news := f.latest, f.err, f.news
+		f.mu.Unlock()
+		switch {
+		case h != nil:
+			return h, nil
+		case errors.Is(err, io.EOF):
+			return nil, errors.New("it is empty")
+		case err != nil:
+			return nil, err
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// until waits for a piece that covers all until now, at most patience. live says
+// that there is one, and that the host was watched since the first piece.
+func (f *Feed) until(ctx context.Context, patience time.Duration) (h *evidence.Host, live bool) {
+	const margin = 50 * time.Millisecond // for packets on their way
+	f.mu.Lock()
+	covered := f.first + time.Since(f.at) + margin
+	f.mu.Unlock()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for {
+		f.mu.Lock()
+		h, err, news := f.latest, f.err, f.news
+		f.mu.Unlock()
+		if w := h.Watched; w != nil && w.Until >= covered && w.From <= f.first {
+			return h, true
+		}
+		if err != nil || h.Complete {
+			return h, false
+		}
+		select {
+		case <-news:
+		case <-timeout.C:
+			return h, false
+		case <-ctx.Done():
+			return h, false
+		}
+	}
+}
+
+// hear attaches what the host has told so far to the addresses that it is about.
+func (r *run) hear(h *evidence.Host, live bool) {
+	about := func(a *evidence.Address) bool {
+		return slices.ContainsFunc(h.Addresses, func(o evidence.HostAddress) bool {
+			return o.Prefix.Addr().WithZone("") == a.Addr.Addr().Unmap().WithZone("")
+		})
+	}
+	owned := slices.ContainsFunc(r.set.Addresses, func(a evidence.Address) bool { return about(&a) })
+	for i := range r.set.Addresses {
+		a := &r.set.Addresses[i]
+		// One address that the host does not have may lead there by NAT.
+		if about(a) || !owned && len(r.set.Addresses) == 1 {
+			a.Host, a.HostLive = h, live
+		}
+	}
+}
+
+// hearAll waits for what the host tells of the whole run.
+func (r *run) hearAll(ctx context.Context) {
+	if r.opts.Host == nil {
+		return
+	}
+	const patience = 3 * time.Second
+	r.opts.Progress("waiting for what the host saw")
+	h, live := r.opts.Host.until(ctx, patience)
+	r.hear(h, live)
+	r.set.NotChecked = append(r.set.NotChecked, h.NotChecked...)
+	if !slices.ContainsFunc(r.set.Addresses, func(a evidence.Address) bool { return a.Host != nil }) {
+		r.set.NotChecked = append(r.set.NotChecked, evidence.NotChecked{Check: "the host's evidence",
+			Reason: "it is about a machine that has none of the addresses of the name", How: "name the address as the target"})
+	}
+}
+
+// ownHost looks at the server's side of a target on this host that did not answer
+// as it should, while one more attempt is made.
+func (v *investigation) ownHost(ctx context.Context) {
+	if !here(v.a) || v.a.Host != nil || v.opts.Gentle || !v.deep || ctx.Err() != nil || len(v.a.Attempts) == 0 {
+		return
+	}
+	t := v.a.Attempts[len(v.a.Attempts)-1]
+	if t.Connected || t.Syscall != "" && t.Errno != "ECONNREFUSED" {
+		return
+	}
+	d := diagnose.Differ(evidence.ScopeAddress, diagnose.ObserveAddress(v.set, v.a))
+	if len(d.Candidates()) <= 1 {
+		return
+	}
+	v.opts.Progress("looking at this host as the server")
+	w, err := hostside.Start(ctx, hostside.Options{Port: v.a.Addr.Port(), Addr: diagnose.Reached(v.a.Addr.Addr()), Client: t.Tuple.Local.Addr()}, hostside.WatchOptions{})
+	if err != nil {
+		v.miss("the server's side of this host", err, "")
+		return
+	}
+	v.a.HostFrom = v.env.Clock.Now()
+	env := v.env
+	env.SourcePort = 0
+	again, conn := connect.Attempt(ctx, env, v.a.Addr, v.opts.Patience, connect.Options{})
+	if conn != nil {
+		conn.Close()
+	}
+	h := w.Stop()
+	v.a.Attempts = append(v.a.Attempts, again)
+	v.a.Host, v.a.HostLive = h, true
+	for _, n := range h.NotChecked {
+		v.miss(n.Check, errors.New(n.Reason), n.How, n.Keys...)
+	}
+}
