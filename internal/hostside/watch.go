@@ -2,7 +2,9 @@ package hostside
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 
 	"github.com/tcpwhy/tcpwhy/internal/collect"
@@ -54,7 +56,11 @@ func Start(ctx context.Context, opts Options, o WatchOptions) (*Watch, error) {
 		cancel()
 		return nil, fmt.Errorf("watch the kernel: %w", err)
 	default:
-		w.look.missed("what the kernel does with packets", err, evidence.HostSYN, evidence.HostSYNACK, evidence.HostDrop)
+		n := evidence.NotChecked{Check: "what the kernel does with packets", Reason: err.Error(), Keys: []evidence.Key{evidence.HostSYN, evidence.HostSYNACK, evidence.HostDrop}}
+		if errors.Is(err, fs.ErrPermission) {
+			n.Reason, n.How = "needs root, or CAP_NET_RAW, CAP_BPF and CAP_PERFMON", "sudo tcpwhy …"
+		}
+		w.look.note([]evidence.NotChecked{n})
 	}
 	if o.OnlyAttempts {
 		return w, nil
