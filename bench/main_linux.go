@@ -35,6 +35,8 @@ func main() {
 	bench, args := run, os.Args[1:]
 	if len(args) > 0 && args[0] == pcapWord {
 		bench, args = benchPcap, args[1:]
+	} else if len(args) > 0 && args[0] == hostWord {
+		bench, args = benchHost, args[1:]
 	}
 	code, err := bench(ctx, args, os.Stdout, os.Stderr)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
@@ -43,8 +45,8 @@ func main() {
 	os.Exit(code)
 }
 
-// child does what the benchmark starts this program for: to launch another, or
-// to read a capture.
+// child does what the benchmark starts this program for: to launch another, to
+// read a capture, or to be one end of the load on a host.
 func child(argv []string) (code int, ok bool) {
 	switch {
 	case len(argv) > 2 && argv[1] == launchFlag:
@@ -52,6 +54,12 @@ func child(argv []string) (code int, ok bool) {
 	case len(argv) == 4 && argv[1] == readFlag:
 		if err := readPcap(argv[2], argv[3]); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+			return exitFailed, true
+		}
+		return exitMet, true
+	case len(argv) > 2 && argv[1] == hostFlag:
+		if err := hostChild(argv[2:]); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", argv[2], err)
 			return exitFailed, true
 		}
 		return exitMet, true

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
@@ -21,24 +22,36 @@ import (
 func readPcap(name, path string) error {
 	switch name {
 	case "tcpflow":
-		return readTCPFlow(path)
+		return readTCPFlow(path, time.Minute)
+	case "held":
+		return readTCPFlow(path, 0)
 	case "gopacket":
 		return readGopacket(path)
 	}
 	return fmt.Errorf("there is no reader %q", name)
 }
 
-func readTCPFlow(path string) (err error) {
+// readTCPFlow follows connections and counts what became of them.
+func readTCPFlow(path string, linger time.Duration) (err error) {
 	r, err := pcapfile.Open(path, pcapfile.ReadOptions{})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	outcomes := map[tcpflow.Outcome]int{}
-	_, err = tcpflow.Analyze(context.Background(), r, tcpflow.Options{Conn: func(c *tcpflow.Conn) error {
-		outcomes[c.Outcome]++
+	var parts [tcpflow.Parts]struct {
+		n [tcpflow.Open + 1]int
+		_ [128]byte // apart from the next one
+	}
+	_, err = tcpflow.Analyze(context.Background(), r, tcpflow.Options{Linger: linger, Part: func(part int, c *tcpflow.Conn) error {
+		parts[part].n[c.Outcome]++
 		return nil
 	}})
+	outcomes := map[tcpflow.Outcome]int{}
+	for i := range parts {
+		for o, n := range parts[i].n {
+			outcomes[tcpflow.Outcome(o)] += n
+		}
+	}
 	fmt.Println(outcomes)
 	return err
 }

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"time"
 
@@ -8,26 +9,31 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/tcpflow"
 )
 
-// book holds what is kept of the connections while captures are read.
+// book holds what is kept of the connections while captures are read, in parts
+// that are filled at the same time, and what merge makes of them.
 type book struct {
-	all     bool
-	max     int
-	addrs   map[netip.Addr]uint32
+	all      bool
+	most     int // connections kept, of a part
+	mostSeen int // of a part
+	parts    [tcpflow.Parts]part
+
+	list  []netip.Addr // the addresses
+	kept  []kept       // in the order of the captures
+	notes uint64       // connections without an entry in kept or seen
+}
+
+// part of a book. One goroutine at a time uses it.
+type part struct {
+	v4      map[uint32]uint32 // the place of an address in list
+	v6      map[[16]byte]uint32
 	list    []netip.Addr
-	keys    map[key]uint32
-	byKey   list[key]
 	seen    list[seen]
 	kept    list[kept]
 	blob    [][]byte
 	packed  []byte // this and scratch are used anew
 	scratch evidence.Recording
-	notes   uint64 // connections without an entry in kept or seen
-}
-
-// key is a service and who asks for it.
-type key struct {
-	client, server uint32 // in book.list
-	port           uint16
+	notes   uint64
+	_       [128]byte // apart from the next one
 }
 
 // class is the answer to a SYN.
@@ -44,13 +50,16 @@ const (
 
 // seen is what every connection leaves, for the verdicts about others.
 type seen struct {
-	at     int64  // of the first packet
-	answer uint32 // ms from there to the answer
-	last   uint32 // ms to the server's last packet with data, or its answer
-	key    uint32
-	class  class
-	ttl    [2]uint8 // of the answer and what follows, least and greatest; 0 without
-	syns   uint8
+	at             int64  // of the first packet
+	answer         uint32 // ms from there to the answer
+	last           uint32 // ms to the server's last packet with data, or its answer
+	client, server uint32 // in the list of addresses
+	kept           uint32 // its place in kept, from 1; 0 if it was not
+	pair           uint32 // in peers.pairs
+	port           uint16
+	class          class
+	ttl            [2]uint8 // of the answer and what follows, least and greatest; 0 without
+	syns           uint8
 }
 
 // lost is how many of the SYNs had no answer.
@@ -63,90 +72,110 @@ func (s *seen) lost() uint8 {
 
 // kept is a connection that may need a verdict.
 type kept struct {
-	number      uint64
-	first, last int64
-	watched     int64  // -1 until the end of the capture is known
-	key         uint32 // in book.byKey
-	chunk       uint32
-	offset      uint32
-	length      uint16
-	port        uint16 // the client's
-	file        uint16
-	wire        tcpflow.Outcome
-	odd         Odd
-	class       class
-	cut         bool // let go while it was alive
+	number         uint64
+	first, last    int64
+	watched        int64  // -1 until the end of the capture is known
+	client, server uint32 // in the list of addresses
+	seen           uint32 // its place in peers.seen
+	offset         uint32 // of its recording in chunk
+	length         uint16
+	chunk          uint16
+	file           uint16
+	clientPort     uint16
+	serverPort     uint16
+	part           uint8
+	wire           tcpflow.Outcome
+	odd            Odd
+	class          class
+	cut            bool // let go while it was alive
 }
 
 const (
-	// chunkBytes is the size of a piece of book.blob.
+	// chunkBytes is the size of a piece of part.blob, mostChunks how many there
+	// are at most.
 	chunkBytes = 1 << 20
-	// maxSeen bounds book.seen, to 128 MiB.
+	mostChunks = 1 << 16
+	// maxSeen bounds what is noted as seen, to 160 MiB.
 	maxSeen = 1 << 22
 	// sinceMax is the most that a time in seen can tell.
 	sinceMax = 1<<32 - 1
 )
 
 func newBook(o Options) *book {
-	b := &book{all: o.All, max: o.MaxConnections, addrs: map[netip.Addr]uint32{}, keys: map[key]uint32{}}
-	if b.max <= 0 {
-		b.max = tcpflow.DefaultMaxConnections()
+	b := &book{all: o.All, most: o.MaxConnections, mostSeen: maxSeen}
+	if b.most <= 0 {
+		b.most = tcpflow.DefaultMaxConnections()
+	}
+	if o.Settled == nil { // else there is one part
+		b.most = (b.most + tcpflow.Parts - 1) / tcpflow.Parts
+		b.mostSeen /= tcpflow.Parts
+	}
+	for i := range b.parts {
+		b.parts[i].v4, b.parts[i].v6 = map[uint32]uint32{}, map[[16]byte]uint32{}
 	}
 	return b
 }
 
-func (b *book) addr(a netip.Addr) uint32 {
-	i, ok := b.addrs[a]
-	if !ok {
-		i = uint32(len(b.list))
-		b.addrs[a] = i
-		b.list = append(b.list, a)
+// addr gives the place of an address in the list of the part.
+func (p *part) addr(a netip.Addr) uint32 {
+	n := uint32(len(p.list))
+	if a.Is4() {
+		b := a.As4()
+		key := binary.BigEndian.Uint32(b[:])
+		if i, ok := p.v4[key]; ok {
+			return i
+		}
+		p.v4[key] = n
+	} else {
+		key := a.As16()
+		if i, ok := p.v6[key]; ok {
+			return i
+		}
+		p.v6[key] = n
 	}
-	return i
-}
-
-func (b *book) key(c *tcpflow.Conn) uint32 {
-	k := key{b.addr(c.Client.Addr()), b.addr(c.Server.Addr()), c.Server.Port()}
-	i, ok := b.keys[k]
-	if !ok {
-		i = uint32(b.byKey.n)
-		b.keys[k] = i
-		b.byKey.add(k)
-	}
-	return i
+	p.list = append(p.list, a)
+	return n
 }
 
 // add takes a connection, and says whether it was kept for a verdict.
-func (b *book) add(file int, c *tcpflow.Conn) bool {
-	if b.seen.n == maxSeen {
-		b.notes++
+func (b *book) add(part, file int, c *tcpflow.Conn) bool {
+	p := &b.parts[part]
+	if p.seen.n == b.mostSeen {
+		p.notes++
 		return false
 	}
 	s := look(c)
-	s.key = b.key(c)
-	b.seen.add(s)
+	s.client, s.server, s.port = p.addr(c.Client.Addr()), p.addr(c.Server.Addr()), c.Server.Port()
 	o := odd(c)
-	if !b.all && c.Established && o == 0 && !suspicious(c) {
-		return false
+	keep := b.all || !c.Established || o != 0 || suspicious(c)
+	if keep && (p.kept.n == b.most || len(p.blob) == mostChunks) {
+		p.notes++
+		keep = false
 	}
-	if b.kept.n == b.max {
-		b.notes++
-		return false
+	if keep {
+		k := p.keep(c)
+		k.client, k.server, k.file, k.part, k.odd, k.class = s.client, s.server, uint16(min(file, 1<<16-1)), uint8(part), o, s.class
+		s.kept = uint32(p.kept.n)
 	}
-	record(&b.scratch, c)
-	b.packed = pack(b.packed[:0], &b.scratch)
-	if n := len(b.blob); n == 0 || len(b.blob[n-1])+len(b.packed) > chunkBytes {
-		b.blob = append(b.blob, make([]byte, 0, chunkBytes))
+	p.seen.add(s)
+	return keep
+}
+
+// keep packs what a verdict may need.
+func (p *part) keep(c *tcpflow.Conn) *kept {
+	record(&p.scratch, c)
+	p.packed = pack(p.packed[:0], &p.scratch)
+	if n := len(p.blob); n == 0 || len(p.blob[n-1])+len(p.packed) > chunkBytes {
+		p.blob = append(p.blob, make([]byte, 0, chunkBytes))
 	}
-	chunk := &b.blob[len(b.blob)-1]
-	b.kept.add(kept{
-		number: c.ID, first: int64(c.First), last: int64(c.Last), watched: -1, key: s.key,
-		chunk: uint32(len(b.blob) - 1), offset: uint32(len(*chunk)), length: uint16(len(b.packed)),
-		port: c.Client.Port(), file: uint16(min(file, 1<<16-1)), wire: c.Outcome, odd: o, class: s.class,
-		cut: c.LetGo && !over(c),
+	chunk := &p.blob[len(p.blob)-1]
+	k := p.kept.add(kept{
+		number: c.ID, first: int64(c.First), last: int64(c.Last), watched: -1,
+		chunk: uint16(len(p.blob) - 1), offset: uint32(len(*chunk)), length: uint16(len(p.packed)),
+		clientPort: c.Client.Port(), serverPort: c.Server.Port(), wire: c.Outcome, cut: c.LetGo && !over(c),
 	})
-	*chunk = append(*chunk, b.packed...)
-	return true
+	*chunk = append(*chunk, p.packed...)
+	return k
 }
 
 // over says that nothing more was to come of a connection.
@@ -158,28 +187,38 @@ func over(c *tcpflow.Conn) bool {
 	return false
 }
 
-// ended tells those kept from first on when their capture ends.
-func (b *book) ended(first int, last tcpflow.Time) {
-	for i := first; i < b.kept.n; i++ {
-		k := b.kept.at(i)
-		k.watched = max(int64(last)-k.last, 0)
+// counts tells how many connections each part keeps.
+func (b *book) counts() (n [tcpflow.Parts]int) {
+	for i := range n {
+		n[i] = b.parts[i].kept.n
+	}
+	return n
+}
+
+// ended tells those kept from the counts on when their capture ends.
+func (b *book) ended(from [tcpflow.Parts]int, last tcpflow.Time) {
+	for i := range b.parts {
+		p := &b.parts[i]
+		for j := from[i]; j < p.kept.n; j++ {
+			k := p.kept.at(j)
+			k.watched = max(int64(last)-k.last, 0)
+		}
 	}
 }
 
-// recording gives what is kept of a connection.
-func (b *book) recording(k *kept) evidence.Recording {
-	r := unpack(b.blob[k.chunk][k.offset : k.offset+uint32(k.length)])
+// recording gives what is kept of a connection, in memory that may be used anew.
+func (b *book) recording(r *evidence.Recording, k *kept) *evidence.Recording {
+	unpack(r, b.parts[k.part].blob[k.chunk][k.offset:k.offset+uint32(k.length)])
 	r.Watched = time.Duration(max(k.watched, 0))
 	return r
 }
 
 func (b *book) client(k *kept) netip.AddrPort {
-	return netip.AddrPortFrom(b.list[b.byKey.at(int(k.key)).client], k.port)
+	return netip.AddrPortFrom(b.list[k.client], k.clientPort)
 }
 
-func (b *book) server(i uint32) netip.AddrPort {
-	k := b.byKey.at(int(i))
-	return netip.AddrPortFrom(b.list[k.server], k.port)
+func (b *book) server(k *kept) netip.AddrPort {
+	return netip.AddrPortFrom(b.list[k.server], k.serverPort)
 }
 
 // look sums a connection up for the verdicts about others.

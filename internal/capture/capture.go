@@ -44,6 +44,12 @@ type Options struct {
 // kernels, see tcp(7), tcp_syn_retries.
 const linger = 5 * time.Second
 
+// aMinute is how long a connection that is over, or an attempt that goes
+// nowhere, must be silent where nobody waits for it: as long as Linux keeps the
+// side that closed first in TIME-WAIT, tcp(7). What is held until the end of a
+// large capture takes much memory.
+const aMinute = time.Minute
+
 // File is one capture that was read.
 type File struct {
 	Name string
@@ -181,20 +187,22 @@ func (r *Result) read(ctx context.Context, i int, s Source, o Options) error {
 	}
 	f := File{Name: s.Name, Links: s.links(ctx)}
 	t := tcpflow.Options{Parallelism: o.Parallelism, MaxConnections: o.MaxConnections}
-	first := r.book.kept.n
-	t.Conn = func(c *tcpflow.Conn) error {
-		r.book.add(i, c)
-		return nil
-	}
-	if o.Settled != nil {
+	from := r.book.counts()
+	if o.Settled == nil {
+		t.Linger = aMinute
+		t.Part = func(part int, c *tcpflow.Conn) error {
+			r.book.add(part, i, c)
+			return nil
+		}
+	} else {
 		t.Linger = linger
 		t.Conn = func(c *tcpflow.Conn) error {
 			if r.began == 0 {
 				r.began = c.First
 			}
 			c.LetGo = false // by lingering, not for want of room
-			if r.book.add(i, c) {
-				r.settled(r.book.kept.n-1, o.Settled)
+			if r.book.add(0, i, c) {
+				r.settled(o.Settled)
 			}
 			return nil
 		}
@@ -203,11 +211,8 @@ func (r *Result) read(ctx context.Context, i int, s Source, o Options) error {
 	if e := in.Close(); err == nil {
 		err = e
 	}
-	// The tables of connections are garbage now, and large: what follows is to
-	// use their memory.
-	runtime.GC()
 	f.Counts = sum.Counts
-	r.book.ended(first, sum.Last)
+	r.book.ended(from, sum.Last)
 	r.names.add(sum)
 	if errors.As(err, &f.Damage) {
 		err = nil

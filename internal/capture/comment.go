@@ -85,12 +85,12 @@ func (t *trail) tcp(r *Result, at int64, d *decap.Packet, data []byte, byClient 
 // lookBack finds out what the first reading tells.
 func (t *trail) lookBack(r *Result) {
 	t.hasTTLs = true
-	rec := r.book.recording(t.kept)
+	rec := r.book.recording(&evidence.Recording{}, t.kept)
 	t.ttls = r.peers.of(t.kept).OpenTTLs
 	if rec.ServerTTL > 0 && (rec.SYNACKCount > 0 || rec.ServerBytes > 0) {
 		t.ttls = []int{rec.ServerTTL}
 	}
-	t.answered = firstAnswer(&rec)
+	t.answered = firstAnswer(rec)
 }
 
 // firstAnswer is when anything came back for the SYN, -1 if nothing did.

@@ -21,31 +21,29 @@ type Filter struct {
 	From, To tcpflow.Time
 }
 
-// matcher is a filter prepared for a result: what it says of each service.
+// matcher is a filter prepared for a result: what it says of each server.
 type matcher struct {
 	Filter
-	keys []bool // by place in book.byKey; nil for all
+	servers []bool // by place in book.list; nil for all
 }
 
 func (r *Result) matcher(f Filter) *matcher {
 	m := &matcher{Filter: f}
-	if f.Host == "" && !f.Addr.IsValid() && f.Port == 0 {
+	if f.Host == "" && !f.Addr.IsValid() {
 		return m
 	}
 	host := strings.TrimSuffix(f.Host, ".")
-	m.keys = make([]bool, r.book.byKey.n)
-	for i := range m.keys {
-		k := r.book.byKey.at(i)
-		addr := r.book.list[k.server]
-		m.keys[i] = (f.Port == 0 || f.Port == k.port) && (!f.Addr.IsValid() || f.Addr == addr) &&
-			(host == "" || r.names.known(host, addr))
+	m.servers = make([]bool, len(r.book.list))
+	for i, addr := range r.book.list {
+		m.servers[i] = (!f.Addr.IsValid() || f.Addr == addr) && (host == "" || r.names.known(host, addr))
 	}
 	return m
 }
 
 // takes says whether the filter selects a connection, its cause apart.
-func (m *matcher) takes(key uint32, at int64) bool {
-	return (m.keys == nil || m.keys[key]) && (m.From == 0 || at >= int64(m.From)) && (m.To == 0 || at <= int64(m.To))
+func (m *matcher) takes(server uint32, port uint16, at int64) bool {
+	return (m.servers == nil || m.servers[server]) && (m.Port == 0 || m.Port == port) &&
+		(m.From == 0 || at >= int64(m.From)) && (m.To == 0 || at <= int64(m.To))
 }
 
 // judged says whether the filter's cause fits an opinion.

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ type opinion struct {
 	cause    verdict.CauseID
 	certain  verdict.Certainty
 	likeness string // equal for those that are told of together
+	number   uint32 // of the opinion, in no order
 }
 
 // memo holds opinions by the shape of the facts: a differential takes a fifth of
@@ -29,11 +31,11 @@ type memo struct {
 }
 
 // conversation makes of a connection what diagnose asks for, and says why it is
-// too early to judge it, "" if it is not.
-func (r *Result) conversation(k *kept, p evidence.Peers) (evidence.Conversation, string) {
-	rec := r.book.recording(k)
+// too early to judge it, "" if it is not. The recording is made in rec.
+func (r *Result) conversation(rec *evidence.Recording, k *kept, p evidence.Peers) (evidence.Conversation, string) {
+	r.book.recording(rec, k)
 	length := time.Duration(k.last - k.first)
-	why := early(&rec, k.wire, length)
+	why := early(rec, k.wire, length)
 	if k.cut {
 		why = "the connection was let go for want of room before it ended (--max-connections)"
 	}
@@ -43,7 +45,7 @@ func (r *Result) conversation(k *kept, p evidence.Peers) (evidence.Conversation,
 			why = "the capture ends " + brief(rec.Watched) + " after the server's window closed, too early to tell whether it opens again"
 		}
 	}
-	if k.class == classOpen && k.wire != tcpflow.Reset && (served(&rec) || rec.ClientBytes == 0) {
+	if k.class == classOpen && k.wire != tcpflow.Reset && (served(rec) || rec.ClientBytes == 0) {
 		// That others failed is no finding about one that served, and that their
 		// SYNs were lost none about one whose SYN was not.
 		p.Other = 0
@@ -52,59 +54,117 @@ func (r *Result) conversation(k *kept, p evidence.Peers) (evidence.Conversation,
 		}
 	}
 	return evidence.Conversation{
-		Tuple:  flow.Tuple{Local: r.book.client(k), Remote: r.book.server(k.key)},
-		Client: &rec, Peers: p,
+		Tuple:  flow.Tuple{Local: r.book.client(k), Remote: r.book.server(k)},
+		Client: rec, Peers: p,
 	}, why
+}
+
+// judge makes opinions. Its memory is used anew for each connection.
+type judge struct {
+	r     *Result
+	host  host
+	peers evidence.Peers
+	rec   evidence.Recording
+	shape []byte
+	own   map[string]*opinion // as in memo.byShape, without its lock
+
+	touched byte
 }
 
 // finish makes the opinions about all connections that were kept.
 func (r *Result) finish() {
 	b := r.book
-	r.peers = index(b, b.seen.take(), b.kept.all())
+	r.peers = b.merge(r.workers)
 	r.memo = &memo{byShape: map[string]*opinion{}, alike: map[string]*opinion{}}
-	r.judges = make([]*opinion, b.kept.n)
+	r.judges = make([]*opinion, len(b.kept))
 	r.NotKept = b.notes
-	const run = 1024
-	var wg sync.WaitGroup
-	work := make(chan int)
-	for range r.workers {
-		wg.Go(func() {
-			for from := range work {
-				for i := from; i < min(from+run, b.kept.n); i++ {
-					k := b.kept.at(i)
-					r.judges[i] = r.judge(k, r.peers.of(k))
-				}
-			}
-		})
+	judges := make([]judge, r.workers)
+	for i := range judges {
+		judges[i].r, judges[i].own = r, map[string]*opinion{}
 	}
-	for from := 0; from < b.kept.n; from += run {
-		work <- from
-	}
-	close(work)
-	wg.Wait()
+	const run = 256
+	pairs := len(r.peers.pairs) - 1
+	parallel(r.workers, (pairs+run-1)/run, func(worker, i int) {
+		j := &judges[worker]
+		from, to := i*run, min((i+1)*run, pairs)
+		j.near(r.peers.seen[r.peers.pairs[from]:r.peers.pairs[to]])
+		for pair := from; pair < to; pair++ {
+			j.pair(uint32(pair))
+		}
+	})
 }
 
-// judge gives the opinion about a connection.
-func (r *Result) judge(k *kept, p evidence.Peers) *opinion {
-	c, early := r.conversation(k, p)
-	s := shape(&c, k, early)
+// near reads a byte of all that is kept of some connections: it is all over the
+// memory, and what does not depend on each other is waited for at once.
+func (j *judge) near(some []seen) {
+	b := j.r.book
+	for i := range some {
+		if n := some[i].kept; n != 0 {
+			j.touched += byte(b.kept[n-1].offset)
+		}
+	}
+	for i := range some {
+		if n := some[i].kept; n != 0 {
+			k := &b.kept[n-1]
+			j.touched += b.parts[k.part].blob[k.chunk][k.offset]
+		}
+	}
+}
+
+// pair judges the connections between two hosts.
+func (j *judge) pair(pair uint32) {
+	p := j.r.peers
+	run := p.run(pair)
+	filled := false
+	for i := range run {
+		n := run[i].kept
+		if n == 0 {
+			continue
+		}
+		if !filled {
+			j.host.fill(run)
+			filled = true
+		}
+		k := &j.r.book.kept[n-1]
+		k.seen = p.pairs[pair] + uint32(i)
+		j.host.peers(k, i, &j.peers)
+		j.r.judges[n-1] = j.opinion(k)
+	}
+}
+
+// opinion gives the one about a connection.
+func (j *judge) opinion(k *kept) *opinion {
+	r := j.r
+	c, early := r.conversation(&j.rec, k, j.peers)
+	j.shape = shape(j.shape[:0], &c, k, early)
+	if o := j.own[string(j.shape)]; o != nil {
+		return o
+	}
+	s := string(j.shape)
 	m := r.memo
 	m.mu.Lock()
 	o := m.byShape[s]
 	m.mu.Unlock()
-	if o != nil {
-		return o
+	if o == nil {
+		full := r.diagnosed(k, &c, early)
+		o = m.keep(s, &opinion{state: full.State, outcome: full.Outcome, cause: full.Verdict.Cause, certain: full.Verdict.Certainty, likeness: likeness(full)})
 	}
-	full := r.diagnosed(k, &c, early)
-	made := opinion{state: full.State, outcome: full.Outcome, cause: full.Verdict.Cause, certain: full.Verdict.Certainty, likeness: likeness(full)}
+	j.own[s] = o
+	return o
+}
+
+// keep remembers an opinion about a shape, and gives the one that is equal.
+func (m *memo) keep(shape string, made *opinion) *opinion {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := made.state.String() + made.likeness
-	if o = m.alike[key]; o == nil {
-		o = &made
+	o := m.alike[key]
+	if o == nil {
+		o = made
+		o.number = uint32(len(m.alike))
 		m.alike[key] = o
 	}
-	m.byShape[s] = o
+	m.byShape[shape] = o
 	return o
 }
 
@@ -155,14 +215,33 @@ func likeness(c *Connection) string {
 	return s
 }
 
-// settled tells of a connection at once if it failed.
-func (r *Result) settled(i int, tell func(*Connection, *Result)) {
-	k := r.book.kept.at(i)
-	was := k.watched
+// settled tells of the connection that was added last at once if it failed.
+func (r *Result) settled(tell func(*Connection, *Result)) {
+	b := r.book
+	p := &b.parts[0]
+	b.list = p.list
+	k := *p.kept.at(p.kept.n - 1)
 	k.watched = int64(linger)
-	c, early := r.conversation(k, r.book.sofar(k))
-	k.watched = was
-	if full := r.diagnosed(k, &c, early); full.State == Failed {
+	c, early := r.conversation(&evidence.Recording{}, &k, p.sofar(&k))
+	b.list = nil
+	if full := r.diagnosed(&k, &c, early); full.State == Failed {
 		tell(full, r)
 	}
+}
+
+// sofar gives the peers of the connection that was added last, while the
+// capture goes on: from the notes of the last minutes.
+func (p *part) sofar(k *kept) (out evidence.Peers) {
+	const most = 1 << 14
+	var recent []seen
+	for i := max(p.seen.n-most, 0); i < p.seen.n; i++ {
+		if s := p.seen.at(i); s.client == k.client && s.server == k.server {
+			recent = append(recent, *s)
+		}
+	}
+	slices.SortFunc(recent, compareSeen)
+	var h host
+	h.fill(recent)
+	h.peers(k, slices.IndexFunc(recent, func(s seen) bool { return s.kept == uint32(p.kept.n) }), &out)
+	return out
 }

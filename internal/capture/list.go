@@ -1,9 +1,6 @@
 package capture
 
-import (
-	"iter"
-	"slices"
-)
+import "iter"
 
 const (
 	listBits = 13
@@ -17,13 +14,14 @@ type list[T any] struct {
 	n    int
 }
 
-func (l *list[T]) add(v T) {
+func (l *list[T]) add(v T) *T {
 	if l.n&(listRun-1) == 0 {
 		l.runs = append(l.runs, make([]T, 0, listRun))
 	}
 	run := &l.runs[l.n>>listBits]
 	*run = append(*run, v)
 	l.n++
+	return &(*run)[len(*run)-1]
 }
 
 func (l *list[T]) at(i int) *T { return &l.runs[i>>listBits][i&(listRun-1)] }
@@ -39,11 +37,4 @@ func (l *list[T]) all() iter.Seq[*T] {
 			}
 		}
 	}
-}
-
-// take gives all as one slice, and empties the list.
-func (l *list[T]) take() []T {
-	out := slices.Concat(l.runs...)
-	*l = list[T]{}
-	return out
 }

@@ -95,10 +95,13 @@ func (u *unpacker) bytes() []byte {
 	return s
 }
 
-func unpack(b []byte) evidence.Recording {
+// unpack makes the recording in memory that it uses anew. Its first data are
+// those in b.
+func unpack(r *evidence.Recording, b []byte) {
 	u := unpacker{b}
 	flags := u.byte()
-	r := evidence.Recording{
+	*r = evidence.Recording{
+		SYNs: r.SYNs[:0], Resets: r.Resets[:0], ICMP: r.ICMP[:0],
 		Began: flags&1 != 0, ACK: flags&2 != 0, ZeroWindow: flags&4 != 0, ECN: flags&8 != 0,
 		Place: places[u.byte()], ServerTTL: int(u.byte()),
 	}
@@ -127,5 +130,4 @@ func unpack(b []byte) evidence.Recording {
 		}
 		r.ICMP = append(r.ICMP, x)
 	}
-	return r
 }

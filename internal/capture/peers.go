@@ -2,8 +2,8 @@ package capture
 
 import (
 	"cmp"
-	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
@@ -18,21 +18,16 @@ const alternation = time.Minute
 // that it was up all the time.
 const aliveFor = 30 * time.Second
 
-// peers finds what a capture holds of a server beside one connection. It is
-// made when all is read.
+// peers finds what captures hold of a server beside one connection. It is made
+// when all is read.
 type peers struct {
 	book  *book
-	seen  []seen  // by key and time
-	keyAt []int32 // by key, the index of its first entry in seen
-	hosts map[pair]*host
-	// Of every entry of seen: the nearest ones of its key before and after that
-	// fared otherwise, -1 without; and sums up to and without it, of its key.
-	before, after []int32
-	sums          []sum
-}
+	seen  []seen   // by pair of hosts, port and time
+	pairs []uint32 // where in seen each pair begins, and its end
 
-// pair is a client and a server host.
-type pair struct{ client, server uint32 }
+	mu    sync.Mutex
+	hosts map[uint32]*host // by pair, those that are large
+}
 
 // point is a packet of a server that tells its distance.
 type point struct {
@@ -42,12 +37,19 @@ type point struct {
 	closed bool // a RST to a SYN
 }
 
-// host is what a client heard of a server host.
+// host is what a client saw of a server host.
 type host struct {
+	seen   []seen  // by port and time
 	points []point // by time
 	open   []limit
 	closed []limit
+	at     []moment // of every entry of seen
+	sums   []sum    // up to and without every entry of seen
 }
+
+// moment is where the attempts at the same port begin and end, and the nearest
+// ones before and after that fared otherwise, -1 without.
+type moment struct{ lo, hi, before, after int32 }
 
 // limit is a hop limit, how often it was seen, and the port if it was one only.
 type limit struct {
@@ -62,49 +64,51 @@ type sum struct {
 	syns, lost uint32
 }
 
-// index makes notes searchable for connections that were kept.
-func index(b *book, notes []seen, of iter.Seq[*kept]) *peers {
-	p := &peers{book: b, seen: notes, hosts: map[pair]*host{}}
-	for x := range of {
-		k := b.byKey.at(int(x.key))
-		if h := (pair{k.client, k.server}); p.hosts[h] == nil {
-			p.hosts[h] = &host{}
+// largeHost is from how many connections on a host is remembered.
+const largeHost = 64
+
+// run gives what was seen of a pair.
+func (p *peers) run(pair uint32) []seen { return p.seen[p.pairs[pair]:p.pairs[pair+1]] }
+
+// host gives what is known of a pair.
+func (p *peers) host(pair uint32) *host {
+	run := p.run(pair)
+	if len(run) < largeHost {
+		h := &host{}
+		h.fill(run)
+		return h
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.hosts[pair]
+	if h == nil {
+		h = &host{}
+		h.fill(run)
+		if p.hosts == nil {
+			p.hosts = map[uint32]*host{}
 		}
+		p.hosts[pair] = h
 	}
-	slices.SortFunc(p.seen, func(x, y seen) int {
-		return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(x.at, y.at), cmp.Compare(x.class, y.class))
-	})
-	p.keyAt = make([]int32, b.byKey.n+1)
-	k := 0
-	for i := range p.seen {
-		for ; k <= int(p.seen[i].key); k++ {
-			p.keyAt[k] = int32(i)
-		}
-	}
-	for ; k < len(p.keyAt); k++ {
-		p.keyAt[k] = int32(len(p.seen))
-	}
-	p.points()
-	p.runs()
-	return p
+	return h
 }
 
-// span gives where the notes of a key begin and end.
-func (p *peers) span(key uint32) (lo, hi int) { return int(p.keyAt[key]), int(p.keyAt[key+1]) }
+// of gives the peers of a connection that was kept.
+func (p *peers) of(k *kept) (out evidence.Peers) {
+	pair := p.seen[k.seen].pair
+	p.host(pair).peers(k, int(k.seen-p.pairs[pair]), &out)
+	return out
+}
 
-// points gathers the answers of every host.
-func (p *peers) points() {
-	for i := range p.seen {
-		s := &p.seen[i]
+// fill makes of what was seen what is asked for, in memory that it uses anew.
+func (h *host) fill(run []seen) {
+	h.seen = run
+	h.points, h.open, h.closed = h.points[:0], h.open[:0], h.closed[:0]
+	for i := range run {
+		s := &run[i]
 		if s.class > classRefused && s.class != classOlder || s.ttl[0] == 0 {
 			continue
 		}
-		k := p.book.byKey.at(int(s.key))
-		h := p.hosts[pair{k.client, k.server}]
-		if h == nil {
-			continue
-		}
-		x := point{at: s.at + int64(s.answer)*1e6, ttl: s.ttl, port: k.port, closed: s.class == classRefused}
+		x := point{at: s.at + int64(s.answer)*1e6, ttl: s.ttl, port: s.port, closed: s.class == classRefused}
 		h.points = append(h.points, x)
 		if s.last > s.answer {
 			x.at = s.at + int64(s.last)*1e6
@@ -112,9 +116,8 @@ func (p *peers) points() {
 		}
 		h.limits(&x)
 	}
-	for _, h := range p.hosts {
-		slices.SortFunc(h.points, func(x, y point) int { return cmp.Compare(x.at, y.at) })
-	}
+	slices.SortFunc(h.points, func(x, y point) int { return cmp.Compare(x.at, y.at) })
+	h.runs()
 }
 
 // limits counts the hop limits of a connection.
@@ -141,85 +144,78 @@ func (h *host) limits(x *point) {
 // told says whether an attempt has an outcome to compare.
 func (s *seen) told() bool { return s.class <= classSilent }
 
-// runs looks for changes of the outcome in the attempts of every key.
-func (p *peers) runs() {
-	n := len(p.seen)
-	p.before, p.after, p.sums = make([]int32, n), make([]int32, n), make([]sum, n+1)
-	for k := range len(p.keyAt) - 1 {
-		lo, hi := p.span(uint32(k))
-		last, change := -1, int32(-1)
-		for i := lo; i < hi; i++ {
-			s := &p.seen[i]
-			if s.told() {
-				if last >= 0 && p.seen[last].class != s.class {
-					change = int32(last)
-				}
-				last = i
-			}
-			p.before[i] = change
-		}
-		last, change = -1, -1
-		for i := hi - 1; i >= lo; i-- {
-			s := &p.seen[i]
-			if s.told() {
-				if last >= 0 && p.seen[last].class != s.class {
-					change = int32(last)
-				}
-				last = i
-			}
-			p.after[i] = change
-		}
-	}
-	for i := range p.seen {
-		s, t := &p.seen[i], p.sums[i]
+// runs looks for changes of the outcome in the attempts at every port.
+func (h *host) runs() {
+	h.sums = append(h.sums[:0], sum{})
+	for i := range h.seen {
+		s, t := &h.seen[i], h.sums[i]
 		if s.told() {
 			t.n[s.class]++
 			t.syns += uint32(s.syns)
 			t.lost += uint32(s.lost())
 		}
-		p.sums[i+1] = t
+		h.sums = append(h.sums, t)
 	}
-}
-
-// of gives the peers of a connection that was kept.
-func (p *peers) of(k *kept) evidence.Peers {
-	var out evidence.Peers
-	if i, ok := p.find(k); ok && p.seen[i].told() {
-		p.attempts(i, &out)
-	}
-	p.distances(k, &out)
-	return out
-}
-
-// find gives the place of a connection in seen, or of another of the same key,
-// time and outcome, which is as good.
-func (p *peers) find(k *kept) (int, bool) {
-	lo, hi := p.span(k.key)
-	i, _ := slices.BinarySearchFunc(p.seen[lo:hi], k.first, func(s seen, t int64) int { return cmp.Compare(s.at, t) })
-	for i += lo; i < hi && p.seen[i].at == k.first; i++ {
-		if p.seen[i].class == k.class {
-			return i, true
+	n := len(h.seen)
+	h.at = slices.Grow(h.at[:0], n)[:n]
+	for lo := 0; lo < n; {
+		hi := lo + 1
+		for hi < n && h.seen[hi].port == h.seen[lo].port {
+			hi++
 		}
+		h.port(lo, hi)
+		lo = hi
 	}
-	return 0, false
+}
+
+// port looks for the changes at one port.
+func (h *host) port(lo, hi int) {
+	last, change := -1, int32(-1)
+	step := func(i int) int32 {
+		if s := &h.seen[i]; s.told() {
+			if last >= 0 && h.seen[last].class != s.class {
+				change = int32(last)
+			}
+			last = i
+		}
+		return change
+	}
+	for i := lo; i < hi; i++ {
+		h.at[i] = moment{lo: int32(lo), hi: int32(hi), before: step(i)}
+	}
+	last, change = -1, -1
+	for i := hi - 1; i >= lo; i-- {
+		h.at[i].after = step(i)
+	}
+}
+
+// peers gives those of a connection that was kept, in memory that it uses anew.
+// i is its place in seen.
+func (h *host) peers(k *kept, i int, out *evidence.Peers) {
+	*out = evidence.Peers{OpenTTLs: out.OpenTTLs[:0], ClosedTTLs: out.ClosedTTLs[:0]}
+	if h.seen[i].told() {
+		h.attempts(i, out)
+	}
+	h.distances(k, i, out)
 }
 
 // attempts compares an attempt with the others of its client at the same port:
 // where outcomes alternate with all of them around it, else with those since
 // and until the outcome changed, for what was before or came after may have
 // been another state of things.
-func (p *peers) attempts(i int, out *evidence.Peers) {
-	s := &p.seen[i]
-	lo, hi := p.span(s.key)
+func (h *host) attempts(i int, out *evidence.Peers) {
+	s := &h.seen[i]
+	m := &h.at[i]
+	lo, hi := int(m.lo), int(m.hi)
 	from, to := lo, hi
-	before, after := int(p.before[i]), int(p.after[i])
+	before, after := int(m.before), int(m.after)
 	near := func(j int) bool {
-		return j >= 0 && time.Duration(max(p.seen[j].at-s.at, s.at-p.seen[j].at)) <= alternation
+		return j >= 0 && time.Duration(max(h.seen[j].at-s.at, s.at-h.seen[j].at)) <= alternation
 	}
 	mixed := near(before) && near(after)
 	if mixed {
-		from, _ = slices.BinarySearchFunc(p.seen[lo:hi], s.at-int64(alternation), func(x seen, t int64) int { return cmp.Compare(x.at, t) })
-		to, _ = slices.BinarySearchFunc(p.seen[lo:hi], s.at+int64(alternation)+1, func(x seen, t int64) int { return cmp.Compare(x.at, t) })
+		from, _ = slices.BinarySearchFunc(h.seen[lo:hi], s.at-int64(alternation), func(x seen, t int64) int { return cmp.Compare(x.at, t) })
+		to, _ = slices.BinarySearchFunc(h.seen[lo:hi], s.at+int64(alternation)+1, func(x seen, t int64) int { return cmp.Compare(x.at, t) })
 		from, to = from+lo, to+lo
 	} else {
 		out.Changed = near(before) || near(after)
@@ -230,7 +226,7 @@ func (p *peers) attempts(i int, out *evidence.Peers) {
 			to = after
 		}
 	}
-	a, b := &p.sums[from], &p.sums[to]
+	a, b := &h.sums[from], &h.sums[to]
 	out.SYNs = int(b.syns-a.syns) - int(s.syns)
 	out.LostSYNs = int(b.lost-a.lost) - int(s.lost())
 	for c := range a.n {
@@ -248,23 +244,19 @@ const mostPoints = 64
 // distances gives the hop limits of the host's other packets. For a connection
 // that nothing answered only those count that show the host to be up meanwhile:
 // one during the attempt, or one soon before and one soon after.
-func (p *peers) distances(k *kept, out *evidence.Peers) {
-	id := p.book.byKey.at(int(k.key))
-	h := p.hosts[pair{id.client, id.server}]
-	if h == nil {
-		return
-	}
+func (h *host) distances(k *kept, i int, out *evidence.Peers) {
 	open, closed := h.open, h.closed
 	if k.class == classSilent || k.class == classUnclear || k.class == classRejected {
 		var then host
-		for _, i := range around(h.points, k.first, k.last) {
-			then.limits(&h.points[i])
+		from, to := around(h.points, k.first, k.last)
+		for j := from; j < to; j++ {
+			then.limits(&h.points[j])
 		}
 		open, closed = then.open, then.closed
 	}
 	var own [2]uint8
-	if i, ok := p.find(k); ok && k.class == classOpen {
-		own = p.seen[i].ttl
+	if k.class == classOpen {
+		own = h.seen[i].ttl
 	}
 	for _, l := range open {
 		if l.n > 1 || l.ttl != own[0] && l.ttl != own[1] {
@@ -272,7 +264,7 @@ func (p *peers) distances(k *kept, out *evidence.Peers) {
 		}
 	}
 	for _, l := range closed {
-		if l.ports || l.port != id.port { // the same port is no comparison
+		if l.ports || l.port != k.serverPort { // the same port is no comparison
 			out.ClosedTTLs = append(out.ClosedTTLs, int(l.ttl))
 		}
 	}
@@ -280,9 +272,9 @@ func (p *peers) distances(k *kept, out *evidence.Peers) {
 	slices.Sort(out.ClosedTTLs)
 }
 
-// around gives the places of the points that show a host to be up from first to
+// around gives the range of the points that show a host to be up from first to
 // last: those of that time, or else the one before and the one after.
-func around(list []point, first, last int64) []int {
+func around(list []point, first, last int64) (from, to int) {
 	at := func(t int64) int {
 		i, _ := slices.BinarySearchFunc(list, t, func(x point, t int64) int { return cmp.Compare(x.at, t) })
 		return i
@@ -290,15 +282,9 @@ func around(list []point, first, last int64) []int {
 	i, j := at(first), at(last+1)
 	switch {
 	case i < j:
-		j = min(j, i+mostPoints)
+		return i, min(j, i+mostPoints)
 	case i > 0 && i < len(list) && first-list[i-1].at <= int64(aliveFor) && list[i].at-last <= int64(aliveFor):
-		i, j = i-1, i+1
-	default:
-		return nil
+		return i - 1, i + 1
 	}
-	var out []int
-	for ; i < j; i++ {
-		out = append(out, i)
-	}
-	return out
+	return 0, 0
 }

@@ -3,7 +3,6 @@ package capture
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -11,10 +10,13 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/tcpflow"
 )
 
-// scene adds attempts of one client to a book.
+// scene adds attempts to a book, of one client at one server unless told
+// otherwise.
 type scene struct {
-	b *book
-	n uint64
+	b              *book
+	n              uint64
+	part           int
+	client, server byte
 }
 
 const start = tcpflow.Time(1_700_000_000_000_000_000)
@@ -25,8 +27,8 @@ func (s *scene) attempt(at float64, kind byte, port uint16, ttl uint8) {
 	s.n++
 	first := start + tcpflow.Time(at*1e9)
 	c := tcpflow.Conn{
-		ID: s.n, Client: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(30000+s.n)),
-		Server: netip.AddrPortFrom(netip.MustParseAddr("198.51.100.7"), port), First: first, Last: first + 1e6,
+		ID: s.n, Client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1 + s.client}), uint16(30000+s.n)),
+		Server: netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, 1 + s.server}), port), First: first, Last: first + 1e6,
 		SYN: tcpflow.Occurrences{Count: 1, Times: []tcpflow.Time{first}},
 	}
 	switch kind {
@@ -42,7 +44,7 @@ func (s *scene) attempt(at float64, kind byte, port uint16, ttl uint8) {
 		c.SYN = tcpflow.Occurrences{Count: 3, Times: []tcpflow.Time{first, first + 1e9, first + 3e9}}
 		c.Last = first + 3e9
 	}
-	s.b.add(0, &c)
+	s.b.add(s.part, 0, &c)
 }
 
 // TestPeers: what counts for the attempt at 100 s, which is the last added.
@@ -76,9 +78,9 @@ func TestPeers(t *testing.T) {
 				s.attempt(o.at, o.kind, o.port, o.ttl)
 			}
 			s.attempt(c.this.at, c.this.kind, c.this.port, c.this.ttl)
-			k := s.b.kept.at(s.b.kept.n - 1)
-			p := index(s.b, s.b.seen.take(), slices.Values([]*kept{k}))
-			if got := p.of(k); fmt.Sprint(got) != fmt.Sprint(c.want) {
+			r := &Result{book: s.b, workers: 2}
+			r.finish()
+			if got := r.peers.of(&s.b.kept[len(s.b.kept)-1]); fmt.Sprint(got) != fmt.Sprint(c.want) {
 				t.Errorf("%+v, want %+v", got, c.want)
 			}
 		})
@@ -87,12 +89,13 @@ func TestPeers(t *testing.T) {
 
 // TestBounded: what does not fit is counted.
 func TestBounded(t *testing.T) {
-	s := &scene{b: newBook(Options{MaxConnections: 3})}
+	s := &scene{b: newBook(Options{MaxConnections: 3 * tcpflow.Parts})}
 	for i := range 10 {
 		s.attempt(float64(i), 'r', 80, 64)
 	}
-	if s.b.kept.n != 3 || s.b.seen.n != 10 || s.b.notes != 7 {
-		t.Errorf("%d kept, %d seen, %d let go", s.b.kept.n, s.b.seen.n, s.b.notes)
+	p := &s.b.parts[0]
+	if p.kept.n != 3 || p.seen.n != 10 || p.notes != 7 {
+		t.Errorf("%d kept, %d seen, %d let go", p.kept.n, p.seen.n, p.notes)
 	}
 }
 

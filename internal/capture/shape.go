@@ -17,14 +17,13 @@ var edges = []time.Duration{
 // enough is the number beyond which a count of SYNs says no more.
 const enough = 16
 
-// shape is equal for conversations that give equal facts, the numbers in their
-// texts apart. TestShape holds it against diagnose.
-func shape(c *evidence.Conversation, k *kept, early string) string {
+// shape appends what is equal for conversations that give equal facts, the
+// numbers in their texts apart. TestShape holds it against diagnose.
+func shape(b []byte, c *evidence.Conversation, k *kept, early string) []byte {
 	if early != "" {
-		return "early"
+		return append(b, "early"...)
 	}
 	r, p := c.Client, &c.Peers
-	b := make([]byte, 0, 128)
 	num := func(v int) { b = binary.AppendVarint(b, int64(v)) }
 	yes := func(all ...bool) {
 		var x byte
@@ -91,7 +90,7 @@ func shape(c *evidence.Conversation, k *kept, early string) string {
 		when(x.At)
 	}
 	b = beginning(b, r.ClientData)
-	return string(beginning(b, r.ServerData))
+	return beginning(b, r.ServerData)
 }
 
 // beginning appends what of the first data a verdict may look at: a TLS record

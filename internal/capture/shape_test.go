@@ -126,7 +126,7 @@ func TestShape(t *testing.T) {
 		c := r.conversation()
 		for _, c := range []*evidence.Conversation{c, r.jitter(c)} {
 			k := &kept{wire: tcpflow.Open}
-			s := shape(c, k, "")
+			s := string(shape(nil, c, k, ""))
 			first, ok := seen[s]
 			if !ok {
 				seen[s] = c
@@ -148,7 +148,8 @@ func TestPack(t *testing.T) {
 	r := random{rand.New(rand.NewPCG(3, 4))}
 	for range 2000 {
 		want := *r.conversation().Client
-		got := unpack(pack(nil, &want))
+		var got evidence.Recording
+		unpack(&got, pack(nil, &want))
 		got.Watched = want.Watched
 		if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
 			t.Fatalf("\n%+v\n%+v", got, want)

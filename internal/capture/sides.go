@@ -22,9 +22,9 @@ type Sides struct {
 func NewSides(a, b *Result) *Sides {
 	s := &Sides{results: [2]*Result{a, b}, opinions: map[string]*opinion{}}
 	for i, r := range s.results {
-		s.byNumber[i] = make(map[uint64]int, r.book.kept.n)
-		for k := range r.book.kept.n {
-			s.byNumber[i][r.book.kept.at(k).number] = k
+		s.byNumber[i] = make(map[uint64]int, len(r.book.kept))
+		for k := range r.book.kept {
+			s.byNumber[i][r.book.kept[k].number] = k
 		}
 	}
 	return s
@@ -54,17 +54,18 @@ func (s *Sides) Brief(p *capdiff.Pair) *Connection {
 		return nil
 	}
 	c, early := s.conversation(p, k, r)
-	key := fmt.Sprint(c.Compared, c.Server != nil) + shape(&c, k, early)
+	key := shape(fmt.Append(nil, c.Compared, c.Server != nil), &c, k, early)
 	if c.Compared && c.Server != nil {
 		other, _ := s.kept(p, tcpflow.Server)
 		sent := slices.ContainsFunc(c.Server.Resets, func(x evidence.RecordedReset) bool { return x.FromServer })
-		key += fmt.Sprint(c.Server.SYNCount > 0, c.Server.SYNACKCount > 0, c.Server.ACK, sent) + shape(&evidence.Conversation{Tuple: c.Tuple, Client: c.Server}, other, "")
+		key = fmt.Append(key, c.Server.SYNCount > 0, c.Server.SYNACKCount > 0, c.Server.ACK, sent)
+		key = shape(key, &evidence.Conversation{Tuple: c.Tuple, Client: c.Server}, other, "")
 	}
-	o := s.opinions[key]
+	o := s.opinions[string(key)]
 	if o == nil {
 		x := r.diagnosed(k, &c, early)
 		o = &opinion{state: x.State, outcome: x.Outcome, cause: x.Verdict.Cause, certain: x.Verdict.Certainty}
-		s.opinions[key] = o
+		s.opinions[string(key)] = o
 	}
 	return &Connection{
 		File: p.File[tcpflow.Client], Number: k.number, Client: c.Tuple.Local, Server: c.Tuple.Remote, First: tcpflow.Time(k.first), Last: tcpflow.Time(k.last),
@@ -74,13 +75,13 @@ func (s *Sides) Brief(p *capdiff.Pair) *Connection {
 
 // conversation is what both captures hold of a connection.
 func (s *Sides) conversation(p *capdiff.Pair, k *kept, r *Result) (evidence.Conversation, string) {
-	c, early := r.conversation(k, r.peers.of(k))
+	c, early := r.conversation(&evidence.Recording{}, k, r.peers.of(k))
 	c.Compared = p.Whole
 	c.Client.Place = where(c.Client.Place, p, tcpflow.Client)
 	if other, at := s.kept(p, tcpflow.Server); other != nil {
-		rec := at.book.recording(other)
+		rec := at.book.recording(&evidence.Recording{}, other)
 		rec.Place = where(rec.Place, p, tcpflow.Server)
-		c.Server = &rec
+		c.Server = rec
 		if c.Compared && slices.ContainsFunc(rec.Resets, func(x evidence.RecordedReset) bool { return x.FromServer }) {
 			// The host itself sent the RST: how far that went compared with packets of
 			// other connections, which may take another path, says no more.
@@ -102,7 +103,7 @@ func (s *Sides) kept(p *capdiff.Pair, side tcpflow.Side) (*kept, *Result) {
 	if !ok {
 		return nil, nil
 	}
-	return r.book.kept.at(i), r
+	return &r.book.kept[i], r
 }
 
 // where says where a side's capture was made. Two captures show more than the

@@ -58,12 +58,12 @@ func endsOf(file uint16, x, y netip.AddrPort) ends {
 func (r *Result) trails(f Filter) map[ends][]*trail {
 	m := r.matcher(f)
 	out := map[ends][]*trail{}
-	for i := range r.book.kept.n {
+	for i := range r.book.kept {
 		if !r.selects(m, OnlyFailed, i) {
 			continue
 		}
-		k := r.book.kept.at(i)
-		client, server := r.book.client(k), r.book.server(k.key)
+		k := &r.book.kept[i]
+		client, server := r.book.client(k), r.book.server(k)
 		e := endsOf(k.file, client, server)
 		out[e] = append(out[e], &trail{kept: k, client: client, server: server})
 	}

@@ -21,7 +21,8 @@ import (
 const pcapLong = `Reads captures and says which connections failed, and why: pcap and pcapng as
 tcpdump, dumpcap and Wireshark write them, also in gzip, zstd or lz4. Several
 files are read one after the other, and reported on together; a connection
-that spans two files is judged by each part. - is standard input.
+that spans two files is judged by each part. - is standard input. What comes
+for a connection that was over and then silent for a minute, counts as another.
 
 The summary comes first, then the failed connections by target and cause. A
 capture shows less than a live run: a connection of which it shows too little

@@ -85,31 +85,52 @@ func (p *Packet) Ports(b []byte) (src, dst uint16) {
 	return be16(h), be16(h[2:])
 }
 
+// Where headers are in a plain packet.
+const (
+	PlainIP   = 14
+	PlainIPv4 = PlainIP + 20 // TCP in IPv4
+	PlainIPv6 = PlainIP + 40 // TCP in IPv6
+)
+
+// Plain recognizes what nearly all packets on Ethernet are: a whole TCP header,
+// its options perhaps cut, in IP without options, extension headers and
+// fragments. It gives the offset of the TCP header, PlainIPv4 or PlainIPv6, and
+// the length from there by the headers; 0 for anything else.
+func Plain(b []byte) (l4, n int) {
+	if len(b) < PlainIPv4+20 {
+		return 0, 0
+	}
+	h := (*[PlainIPv4 + 20]byte)(b)
+	switch {
+	case (le32(h[12:])^0x450008)&0xffffff|(le32(h[20:])^protoTCP<<24)&0xff00ff3f == 0:
+		l4, n = PlainIPv4, int(be16(h[16:]))-20
+		if header := int(h[46]>>4) * 4; header >= 20 && n >= header {
+			return l4, n
+		}
+	case be32(h[12:])>>12 == etherIPv6<<4|6 && h[20] == protoTCP && len(b) >= PlainIPv6+20:
+		l4, n = PlainIPv6, int(be16(h[18:]))
+		if header := int(b[66]>>4) * 4; header >= 20 && n >= header {
+			return l4, n
+		}
+	}
+	return 0, 0
+}
+
 // Decode finds its way through b, the captured bytes of a packet of orig bytes
 // on a link of the given LINKTYPE_ (https://www.tcpdump.org/linktypes.html).
 func (p *Packet) Decode(link uint16, b []byte, orig int) Kind {
-	if link == LinkEthernet && len(b) >= 54 {
-		// Nearly all packets: TCP in IP without options.
-		h := (*[54]byte)(b)
-		switch {
-		case be32(h[12:])>>8 == etherIPv4<<8|0x45 && h[23] == protoTCP && be16(h[20:])&0x3fff == 0:
-			n, header := int(be16(h[16:]))-20, int(h[46]>>4)*4
-			if header >= 20 && n >= header {
-				p.IP, p.L4, p.Payload = 14, 34, 34+header
-				p.End, p.Len = min(len(b), 34+n), n-header
-				p.IPID, p.TTL = be16(h[18:]), h[22]
-				p.V6, p.MoreFragments, p.Tunnelled, p.Dir = false, false, false, Unknown
-				return TCP
+	if link == LinkEthernet {
+		if l4, n := Plain(b); l4 != 0 {
+			p.IP, p.L4, p.Payload = PlainIP, l4, l4+int(b[l4+12]>>4)*4
+			p.End, p.Len = min(len(b), l4+n), l4+n-p.Payload
+			p.V6 = l4 == PlainIPv6
+			if p.V6 {
+				p.IPID, p.TTL = 0, b[PlainIP+7]
+			} else {
+				p.IPID, p.TTL = be16(b[PlainIP+4:]), b[PlainIP+8]
 			}
-		case be32(h[12:])>>12 == etherIPv6<<4|6 && h[20] == protoTCP && len(b) >= 74:
-			n, header := int(be16(h[18:])), int(b[66]>>4)*4
-			if header >= 20 && n >= header {
-				p.IP, p.L4, p.Payload = 14, 54, 54+header
-				p.End, p.Len = min(len(b), 54+n), n-header
-				p.IPID, p.TTL = 0, h[21]
-				p.V6, p.MoreFragments, p.Tunnelled, p.Dir = true, false, false, Unknown
-				return TCP
-			}
+			p.MoreFragments, p.Tunnelled, p.Dir = false, false, Unknown
+			return TCP
 		}
 	}
 	*p = Packet{}

@@ -15,12 +15,18 @@ type ReadOptions struct {
 	// ReadBatch ends.
 	Follow bool
 	// BatchBytes is how much is read for a batch; 0 takes 256 KiB, which the
-	// second-level cache of a processor holds. Larger packets are read, too.
+	// second-level cache of a processor holds, and more than 1 MiB takes that.
+	// Larger packets are read, too.
 	BatchBytes int
 }
 
+// MaxRecords is how many records a batch has at most. A record takes 16 bytes of
+// it, and only a single one makes a batch larger than asked for.
+const MaxRecords = largestBatch / 16
+
 const (
 	defaultBatch = 256 << 10
+	largestBatch = 1 << 20
 	// maxPacket bounds a packet, maxBlock another block of pcapng. libpcap
 	// takes 256 KiB from Ethernet and 128 MiB from D-Bus.
 	maxPacket = 16 << 20
@@ -150,6 +156,7 @@ func newReader(src io.Reader, o ReadOptions, full bool) (*Reader, error) {
 	if r.batch <= 0 {
 		r.batch = defaultBatch
 	}
+	r.batch = min(r.batch, largestBatch)
 	if err := r.begin(o.Follow); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}

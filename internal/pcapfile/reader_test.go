@@ -329,6 +329,29 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
+// However small the packets are, and however large the batch, a batch has a
+// bounded number of them, also behind a packet that is larger than the batch.
+func TestMaxRecords(t *testing.T) {
+	many := bytes.Repeat(classicRecord(le, 1, 2, 0, ""), 3*pcapfile.MaxRecords)
+	large := classicRecord(le, 1, 2, 3, strings.Repeat("x", 5<<20))
+	data := join(classic(le, 0xa1b2c3d4), many, large, many)
+	r, err := pcapfile.NewReader(bytes.NewReader(data), pcapfile.ReadOptions{BatchBytes: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b pcapfile.Batch
+	n := 0
+	for err == nil {
+		if err = r.ReadBatch(t.Context(), &b); len(b.Records) > pcapfile.MaxRecords {
+			t.Fatalf("%d records in a batch", len(b.Records))
+		}
+		n += len(b.Records)
+	}
+	if err != io.EOF || n != 6*pcapfile.MaxRecords+1 {
+		t.Errorf("%d packets, %v", n, err)
+	}
+}
+
 // What the writer of this package writes is read, too.
 func TestOwnFiles(t *testing.T) {
 	var b bytes.Buffer

@@ -257,7 +257,7 @@ func FuzzAnalyze(f *testing.F) {
 				return
 			}
 			var packets uint64
-			s, _ := tcpflow.Analyze(t.Context(), r, tcpflow.Options{Parallelism: 1, MaxConnections: most, Conn: func(c *tcpflow.Conn) error {
+			s, _ := tcpflow.Analyze(t.Context(), r, tcpflow.Options{Parallelism: 1, MaxConnections: most, Linger: time.Duration(most) * time.Second, Conn: func(c *tcpflow.Conn) error {
 				packets += c.Dir[0].Packets + c.Dir[1].Packets
 				return nil
 			}})

@@ -6,43 +6,38 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/wire"
 )
 
-// hash is the same for both directions, and has a secret so that nobody can
-// fill one place of the index.
-func (s *shard) hash(src, dst, ports uint32) uint64 {
-	a := mix(uint64(src)<<16|uint64(ports>>16)^s.seed, 0x9e3779b97f4a7c15)
-	b := mix(uint64(dst)<<16|uint64(ports&0xffff)^s.seed, 0x9e3779b97f4a7c15)
-	return mix(a+b, s.seed|1)
-}
-
-// lookup finds the newest connection of a packet's four-tuple and tells its
-// sender; 0 without one.
-func (s *shard) lookup(b *batch, p *packet, hash uint64) (uint32, *conn, Side) {
+// find finds the newest connection of a packet's four-tuple and tells its
+// sender; nil without one.
+func (s *shard) find(b *batch, p *packet) (uint32, *conn, Side) {
 	slots := s.index.slots
 	mask := uint64(len(slots) - 1)
-	for i := hash >> 32 & mask; ; i = (i + 1) & mask {
+	for i := uint64(p.hash) & mask; ; i = (i + 1) & mask {
 		slot := slots[i]
 		if slot == 0 {
 			return 0, nil, 0
 		}
-		if slot>>32 != hash>>32 {
+		if uint32(slot>>32) != p.hash {
 			continue
 		}
 		id := uint32(slot)
 		c := s.conns.at(id)
-		// Who the sender is cannot be predicted: one branch for both.
-		one := (p.src ^ c.client) | (p.dst ^ c.server) | (p.ports ^ c.ports)
-		two := (p.src ^ c.server) | (p.dst ^ c.client) | (bits.RotateLeft32(p.ports, 16) ^ c.ports)
-		if uint64(one)*uint64(two) != 0 {
-			continue
-		}
-		from := Client
-		if one != 0 {
-			from = Server
-		}
-		if uint32(p.bits&bitV6)|c.v6 == 0 || s.sameAddrs(b, p, c, from) {
+		from, ok := c.sender(p)
+		if ok && (uint32(p.bits&bitV6)|c.v6 == 0 || s.sameAddrs(b, p, c, from)) {
 			return id, c, from
 		}
 	}
+}
+
+// sender tells which side has sent a packet, if its addresses and ports are
+// those of the connection.
+func (c *conn) sender(p *packet) (from Side, ok bool) {
+	// Which it is cannot be predicted: one branch for both.
+	one := (p.src ^ c.client) | (p.dst ^ c.server) | (p.ports ^ c.ports)
+	two := (p.src ^ c.server) | (p.dst ^ c.client) | (bits.RotateLeft32(p.ports, 16) ^ c.ports)
+	if one != 0 {
+		from = Server
+	}
+	return from, uint64(one)*uint64(two) == 0
 }
 
 // sameAddrs decides where hashes of IPv6 addresses agree.
@@ -60,26 +55,76 @@ func (s *shard) sameAddrs(b *batch, p *packet, c *conn, from Side) bool {
 	return [16]byte(have[:16]) == [16]byte(got[16:]) && [16]byte(have[16:]) == [16]byte(got[:16])
 }
 
-// packet follows one TCP packet.
-func (s *shard) packet(b *batch, p *packet, hash uint64) {
-	old, c, from := s.lookup(b, p, hash)
+// packet follows one TCP packet. What nearly all are, the next data or ACK of an
+// established connection without trouble that is found in its first place, goes
+// a short way. That does what any does. What must hold is gathered in odd, for
+// one branch.
+func (s *shard) packet(b *batch, p *packet) {
+	slots := s.index.slots
+	first := slots[uint64(p.hash)&uint64(len(slots)-1)]
+	if uint32(first>>32) != p.hash || uint32(first) == 0 {
+		s.search(b, p)
+		return
+	}
+	c := s.conns.at(uint32(first))
+	from, ok := c.sender(p)
+	if !ok || uint32(p.bits&bitV6)|c.v6 != 0 && !s.sameAddrs(b, p, c, from) {
+		s.search(b, p)
+		return
+	}
+	const known, trouble = halfNext | halfACK, lastKeepAlive | lastProbe | inZero
+	h, o := &c.half[from&1], &c.half[from&1^1]
+	odd := uint32((p.flags^wire.ACK)&(wire.SYN|wire.FIN|wire.RST|wire.ACK)) | uint32(p.bits&^(bitV6|bitCut))
+	odd |= (h.set & (known | trouble)) ^ known
+	odd |= o.set&(trouble|halfFIN) | ^c.set&hasHandshake
+	odd |= p.seq ^ h.next
+	// What must not be less than another number.
+	odd |= (uint32(p.ttl) - uint32(h.minTTL)) >> 31
+	odd |= (uint32(h.maxTTL) - uint32(p.ttl)) >> 31
+	odd |= (uint32(p.window)-1)>>31 | p.length>>31
+	if odd != 0 || p.length|(p.ack^h.ack)|uint32(p.window^h.window) == 0 { // the latter is a duplicate
+		s.any(b, p, uint32(first), c, from)
+		return
+	}
+	if p.length > 0 && h.set&halfData == 0 {
+		s.keepData(c, h, p)
+	}
+	// Whether it has data, and is an ACK of something new, nobody can predict:
+	// there are no more branches.
+	data, ack := nonzero(p.length), nonzero(p.ack^h.ack)
+	tick := uint32(p.time >> tickBits)
+	c.last = max(c.last, p.time)
+	c.set |= uint32(p.bits&bitCut)*(isCut/bitCut) | uint32(from)*hasServerData&(data|nonzero(^c.set&hasSYN))
+	h.packets++
+	h.bytes += uint64(p.length)
+	h.next += p.length
+	h.lastData ^= (h.lastData ^ p.time) & int64(int32(data))
+	h.nextAt ^= (h.nextAt ^ tick) & data
+	h.dupRun &^= uint8(ack)
+	h.ack, h.ackAt, h.window = p.ack, tick, p.window
+}
+
+// search follows a packet that does not belong to the connection in its first
+// place.
+func (s *shard) search(b *batch, p *packet) {
+	id, c, from := s.find(b, p)
+	s.any(b, p, id, c, from)
+}
+
+// any follows a packet of any kind; c is nil when there is no connection yet.
+func (s *shard) any(b *batch, p *packet, id uint32, c *conn, from Side) {
 	if c == nil || p.flags&wire.SYN != 0 && s.isNew(c, p, from) {
-		c, from = s.create(b, p, hash, old)
+		id, c, from = s.create(b, p, id)
 	}
-	if p.time > c.last {
-		c.last = p.time
-	}
+	c.last = max(c.last, p.time)
 	h, o := &c.half[from&1], &c.half[from&1^1]
 	h.packets++
 	h.bytes += uint64(p.length)
-	if c.set&(hasHandshake|hasServerData) == hasHandshake|hasServerData && s.inOrder(c, h, o, p) {
-		return
-	}
 	if p.bits&(bitIn|bitOut|bitCut|bitFragment|bitTunnel) != 0 {
 		s.marks(c, h, p)
 	}
 	if p.flags&wire.RST != 0 {
-		s.reset(c, p, from)
+		s.reset(b, c, p, from)
 	} else {
 		switch {
 		case h.minTTL == 0 && h.maxTTL == 0:
@@ -98,8 +143,7 @@ func (s *shard) packet(b *batch, p *packet, hash uint64) {
 	if p.length > 0 {
 		h.lastData = p.time
 		if h.set&halfData == 0 {
-			h.set |= halfData
-			s.keepData(b, c, p, from)
+			s.keepData(c, h, p)
 		}
 	}
 	if p.flags&wire.FIN != 0 && h.set&halfFIN == 0 {
@@ -109,38 +153,12 @@ func (s *shard) packet(b *batch, p *packet, hash uint64) {
 	s.analyse(c, h, o, p)
 	if c.set&isOver == 0 && (c.set&hasReset != 0 || h.set&o.set&halfFINAcked != 0) {
 		c.set |= isOver
+		s.over(c, p, id)
 	}
 }
 
-// inOrder takes the packet that nearly all are: the next data or ACK of an
-// established connection without trouble. It does what the long way does, and
-// tells whether it did.
-func (s *shard) inOrder(c *conn, h, o *half, p *packet) bool {
-	const known, odd = halfNext | halfACK, lastKeepAlive | lastProbe | inZero
-	if p.flags&(wire.SYN|wire.FIN|wire.RST|wire.ACK) != wire.ACK || p.bits&^(bitV6|bitCut) != 0 ||
-		h.set&(known|odd) != known || o.set&(odd|halfFIN) != 0 ||
-		p.seq != h.next || p.window == 0 || p.ttl < h.minTTL || p.ttl > h.maxTTL || int32(p.length) < 0 {
-		return false
-	}
-	if p.length > 0 {
-		if h.set&halfData == 0 {
-			return false
-		}
-		h.lastData = p.time
-		h.next += p.length
-		h.nextAt = uint32(p.time >> tickBits)
-	} else if p.ack == h.ack && p.window == h.window {
-		return false // a duplicate
-	}
-	if p.ack != h.ack {
-		h.dupRun = 0
-	}
-	h.ack, h.ackAt, h.window = p.ack, uint32(p.time>>tickBits), p.window
-	if p.bits&bitCut != 0 {
-		c.set |= isCut
-	}
-	return true
-}
+// nonzero gives all ones, and 0 for 0.
+func nonzero(n uint32) uint32 { return uint32(int32(n|-n) >> 31) }
 
 // marks notes what is rare.
 func (s *shard) marks(c *conn, h *half, p *packet) {
@@ -179,18 +197,21 @@ func (s *shard) isNew(c *conn, p *packet, from Side) bool {
 
 // create begins a connection. One with the same four-tuple, if there is any,
 // will not be found any more.
-func (s *shard) create(b *batch, p *packet, hash uint64, old uint32) (*conn, Side) {
+func (s *shard) create(b *batch, p *packet, old uint32) (uint32, *conn, Side) {
 	if s.live >= s.max {
-		if s.makeRoom(b.First+uint64(p.number)) == old {
+		if s.makeRoom(b, b.First+uint64(p.number)) == old {
 			old = 0
 		}
 	}
 	id, c := s.conns.add(s.arena)
+	s.conns.want(&s.lines)
+	s.repeats.want(&s.lines)
+	s.lines.fetch()
 	s.live++
 	if old != 0 {
-		s.index.replace(hash, old, id)
+		s.index.replace(p.hash, old, id)
 	} else {
-		s.index.insert(s.arena, hash, id)
+		s.index.insert(s.arena, p.hash, id)
 	}
 	c.number = b.First + uint64(p.number) + 1
 	c.first, c.last = p.time, p.time
@@ -216,7 +237,10 @@ func (s *shard) create(b *batch, p *packet, hash uint64, old uint32) (*conn, Sid
 			copy(a[16:], b.Data[p.ip+8:p.ip+24])
 		}
 	}
-	return c, from
+	if s.linger > 0 {
+		s.look(&s.young, c, id, p.time, s.linger)
+	}
+	return id, c, from
 }
 
 // syn takes a SYN or SYN-ACK.
@@ -295,16 +319,19 @@ func (s *shard) event(c *conn, e event) {
 
 // reset takes a RST. How its number lies in the window is judged before it
 // changes anything.
-func (s *shard) reset(c *conn, p *packet, from Side) {
+func (s *shard) reset(b *batch, c *conn, p *packet, from Side) {
+	place := c.judge(p, from)
 	if c.resets < MaxResets {
 		s.event(c, event{
-			time: p.time, kind: eventRST, side: from, flags: uint8(p.flags), ttl: p.ttl, ipid: p.ipid,
-			seq: p.seq, ack: p.ack, window: p.window, place: c.judge(p, from),
+			time: p.time, kind: eventRST, side: from, flags: uint8(p.flags), ttl: p.ttl, ipid: b.ipid(p),
+			seq: p.seq, ack: p.ack, window: p.window, place: place,
 			bytes: c.half[0].bytes + c.half[1].bytes - uint64(p.length),
 		})
 	}
 	c.resets = more(c.resets)
-	c.set |= hasReset
+	if place != SeqOut {
+		c.set |= hasReset
+	}
 }
 
 // judge places the sequence number of a RST as its receiver would.

@@ -1,6 +1,7 @@
 package tcpflow
 
 import (
+	"cmp"
 	"sync"
 	"unsafe"
 )
@@ -36,17 +37,7 @@ func (b *block) fill(all *[shards]shard) {
 	for _, p := range b.conns[:b.n] {
 		s := &all[p.shard]
 		c := s.conns.at(p.id)
-		for _, d := range c.data {
-			if d != 0 {
-				b.lines.want(uintptr(unsafe.Pointer(s.data.at(d))))
-			}
-		}
-		if c.event != 0 {
-			b.lines.want(uintptr(unsafe.Pointer(s.events.at(c.event))))
-		}
-		if c.repeat != 0 {
-			b.lines.want(uintptr(unsafe.Pointer(s.repeats.at(c.repeat))))
-		}
+		s.wantRest(c, &b.lines)
 	}
 	b.lines.fetch()
 	for i, p := range b.conns[:b.n] {
@@ -58,7 +49,10 @@ func (b *block) fill(all *[shards]shard) {
 // handOut calls back for the connections that are left, in the order of their
 // first packets. Several goroutines prepare them.
 func (a *analysis) handOut() error {
-	if a.Conn == nil {
+	switch {
+	case a.Part != nil:
+		return a.handOutParts()
+	case a.Conn == nil:
 		return nil
 	}
 	n := len(a.workers)
@@ -102,15 +96,31 @@ func (a *analysis) handOut() error {
 	return err
 }
 
+// handOutParts calls back for the connections that are left in each part.
+func (a *analysis) handOutParts() error {
+	errs := make([]error, len(a.workers))
+	var wg sync.WaitGroup
+	for i := range a.workers {
+		wg.Go(func() {
+			for _, k := range a.workers[i].shards {
+				s := &a.shards[k]
+				for q := s.queue(); q.pop() != none; {
+					s.call(s.conns.at(q.id), false)
+				}
+				errs[i] = cmp.Or(errs[i], s.failed)
+			}
+		})
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
+}
+
 // merge walks through the connections of all shards by their first packets.
 func (a *analysis) merge(free <-chan *block, send func(*block), stop <-chan struct{}) {
 	var queues [shards]queue
 	var heads [shards]uint64 // number of the next connection
 	for k := range queues {
-		queues[k].shard = &a.shards[k]
-		if a.shards[k].reused {
-			queues[k].ids = a.shards[k].ids(nil)
-		}
+		queues[k] = a.shards[k].queue()
 		heads[k] = queues[k].pop()
 	}
 	for {
@@ -146,6 +156,15 @@ type queue struct {
 	id    uint32
 	ids   []uint32 // if it is another order than that of the numbers
 	lines [1]uintptr
+}
+
+// queue lists what is left in a shard.
+func (s *shard) queue() queue {
+	q := queue{shard: s}
+	if s.reused {
+		q.ids = s.ids(nil)
+	}
+	return q
 }
 
 // none is the number of no packet.

@@ -2,6 +2,7 @@ package tcpflow
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"github.com/tcpwhy/tcpwhy/internal/decap"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
@@ -28,52 +29,94 @@ func (b *batch) tcp(p *packet) []byte {
 	return t[:min(len(t), header+int(p.length))]
 }
 
-// keepData keeps the beginning of a direction's data.
-func (s *shard) keepData(b *batch, c *conn, p *packet, from Side) {
+// ipid gives the identification of a packet in IPv4, 0 in IPv6.
+func (b *batch) ipid(p *packet) uint16 {
+	if p.bits&bitV6 != 0 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(b.Data[p.ip+4:])
+}
+
+// keepData makes room for the beginning of a direction's data. The packet is
+// not near, perhaps: it is asked for, and copyData copies from it later.
+func (s *shard) keepData(c *conn, h *half, p *packet) {
+	h.set |= halfData
 	id, block := s.data.add(s.arena)
-	c.data[from] = id
+	c.data[c.side(h)] = id
 	block.at = p.time
-	if t := b.tcp(p); len(t) >= 20 {
-		if n := int(t[12]>>4) * 4; n < len(t) {
-			block.n = uint8(copy(block.data[:], t[n:]))
+	s.firstData = append(s.firstData, firstData{block, p})
+}
+
+// firstData is a packet whose data is to be kept.
+type firstData struct {
+	to *dataBlock
+	p  *packet
+}
+
+// copyData copies the beginnings that keepData has left.
+func (s *shard) copyData(b *batch) {
+	for _, f := range s.firstData {
+		if t := b.tcp(f.p); len(t) >= 20 {
+			if n := int(t[12]>>4) * 4; n < len(t) {
+				f.to.n = uint8(copy(f.to.data[:], t[n:]))
+			}
 		}
 	}
+	s.firstData = s.firstData[:0]
+}
+
+// want asks for what copyData is to copy.
+func (s *shard) want(b *batch, l *lines) {
+	data := uintptr(unsafe.Pointer(unsafe.SliceData(b.Data)))
+	if len(s.firstData) > 0 {
+		s.data.want(l)
+	}
+	for _, f := range s.firstData {
+		at := data + uintptr(f.p.ip) + uintptr(f.p.l4)*4
+		l.want(at)
+		l.want(at + cacheLine)
+	}
+	l.fetch()
 }
 
 // options reads those of a SYN or SYN-ACK, and compares them with what is
 // there unless it is the first.
 func (s *shard) options(b *batch, c *conn, p *packet, from Side, first bool) {
-	segment := b.tcp(p)
-	var t wire.TCP
-	if t.Decode(segment) != nil { // cut: decap has checked the rest
+	t := b.tcp(p)
+	header := 0
+	if len(t) >= 20 {
+		header = int(t[12]>>4) * 4
+	}
+	if header < 20 || header > len(t) { // cut: decap has checked the rest
 		c.set |= isCut
 		return
 	}
+	var o wire.SYNOptions
+	o.Decode(t[20:header])
 	var set uint32
-	if t.SACKOK {
+	if o.SACKOK {
 		set |= halfSACK
 	}
-	if t.Timestamps {
+	if o.Timestamps {
 		set |= halfTimestamps
 	}
 	asked := wire.ECE | wire.CWR
-	if t.Flags&wire.ACK != 0 {
+	if p.flags&wire.ACK != 0 {
 		asked = wire.ECE
 	}
-	if t.Flags&(wire.ECE|wire.CWR) == asked {
+	if p.flags&(wire.ECE|wire.CWR) == asked {
 		set |= halfECN
 	}
-	scale := int8(min(t.WScale, 127))
 	h := &c.half[from]
 	if first {
-		c.mss[from], c.wscale[from] = t.MSS, scale
+		c.mss[from], c.wscale[from] = o.MSS, o.WScale
 		h.set |= set
-	} else if c.mss[from] != t.MSS || c.wscale[from] != scale || (h.set^set)&(halfSACK|halfTimestamps) != 0 {
+	} else if c.mss[from] != o.MSS || c.wscale[from] != o.WScale || (h.set^set)&(halfSACK|halfTimestamps) != 0 {
 		// ECN is left out: a SYN that is sent again does not ask, RFC 3168
 		// section 6.1.1.1.
 		h.set |= halfChanged
 	}
-	if t.Checksum == b.pseudoSum(p, len(t.Header)) {
+	if binary.BigEndian.Uint16(t[16:]) == b.pseudoSum(p, header) {
 		h.set |= halfOffloaded
 	}
 }
@@ -96,8 +139,8 @@ func (b *batch) pseudoSum(p *packet, header int) uint16 {
 }
 
 // icmp takes an error that quotes a packet of a connection.
-func (s *shard) icmp(b *batch, p *packet, hash uint64) {
-	_, c, about := s.lookup(b, p, hash)
+func (s *shard) icmp(b *batch, p *packet) {
+	id, c, about := s.find(b, p)
 	if c == nil {
 		s.counts.ICMPStray++
 		return
@@ -109,6 +152,7 @@ func (s *shard) icmp(b *batch, p *packet, hash uint64) {
 	c.icmp = more(c.icmp)
 	if c.set&(hasSYNACK|hasHandshake|isOver) == 0 {
 		c.set |= isOver
+		s.over(c, p, id)
 	}
 }
 

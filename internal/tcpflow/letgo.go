@@ -18,7 +18,8 @@ var fillers = sync.Pool{New: func() any { return new(filler) }}
 
 // makeRoom hands a connection out and gives its number: the oldest finished
 // one, or else the oldest of all.
-func (s *shard) makeRoom(at uint64) uint32 {
+func (s *shard) makeRoom(b *batch, at uint64) uint32 {
+	s.copyData(b)
 	if len(s.victims) == 0 {
 		s.choose()
 	}
@@ -28,7 +29,7 @@ func (s *shard) makeRoom(at uint64) uint32 {
 	if s.conns.at(id).set&isOver == 0 {
 		s.counts.LetGoUnfinished++
 	}
-	s.handOut(id, at).LetGo = true
+	s.handOut(id, at, true)
 	return id
 }
 
@@ -66,14 +67,19 @@ func (s *shard) ids(to []uint32) []uint32 {
 	return to
 }
 
-// handOut takes a connection out of the table.
-func (s *shard) handOut(id uint32, at uint64) *Conn {
+// handOut takes a connection out of the table, for want of room or as it is
+// over.
+func (s *shard) handOut(id uint32, at uint64, noRoom bool) {
 	c := s.conns.at(id)
-	f := fillers.Get().(*filler)
-	f.fill(s, c)
-	s.letGo = append(s.letGo, letGo{at, f})
+	if s.part != nil {
+		s.call(c, noRoom)
+	} else {
+		f := fillers.Get().(*filler)
+		f.fill(s, c).LetGo = noRoom
+		s.letGo = append(s.letGo, letGo{at, f})
+	}
 	s.counts.Connections++
-	s.index.remove(s.hash(c.client, c.server, c.ports), id)
+	s.index.remove(hash(s.seed, c.client, c.server, c.ports), id)
 	for id := c.event; id != 0; {
 		e := s.events.at(id)
 		if e.kind == eventICMP {
@@ -101,58 +107,12 @@ func (s *shard) handOut(id uint32, at uint64) *Conn {
 	s.reused = true
 	s.conns.release(id)
 	s.live--
-	return &f.conn
 }
 
-// sweep hands out what has been silent for long enough when the capture's
-// clock has come to now, with packet number at.
-func (s *shard) sweep(linger, now int64, at uint64) {
-	for id := uint32(1); id <= s.conns.n; id++ {
-		c := s.conns.at(id)
-		silent := now - c.last
-		if c.number == 0 || silent < linger {
-			continue
-		}
-		if c.set&isOver != 0 || !c.established() && silent >= 2*(c.last-c.first) {
-			s.handOut(id, at)
-		}
-	}
-	s.victims = s.victims[:0] // some may be gone
-}
-
-// sweep is a moment to look at what has been silent, before the packet of the
-// given place in its batch.
-type sweep struct {
-	number uint32
-	now    int64
-}
-
-// clock finds those moments. They are moments of the capture's clock, so that
-// the batches do not matter.
-type clock struct {
-	linger, now int64
-}
-
-// sweepsPerLinger is how often connections are looked at while they linger.
-const sweepsPerLinger = 4
-
-func (c *clock) tick(b *batch) {
-	if c.linger <= 0 {
-		return
-	}
-	every := max(c.linger/sweepsPerLinger, 1)
-	b.sweeps = b.sweeps[:0]
-	if b.First == 0 {
-		c.now = b.Records[0].Time
-	}
-	for i := range b.Records {
-		t := b.Records[i].Time
-		if t <= c.now {
-			continue
-		}
-		if t-c.now >= every || t%every < c.now%every {
-			b.sweeps = append(b.sweeps, sweep{uint32(i), t})
-		}
-		c.now = t
+// call hands a connection to the function for parts, if that has not failed.
+func (s *shard) call(c *conn, noRoom bool) {
+	if s.failed == nil {
+		s.filler.fill(s, c).LetGo = noRoom
+		s.failed = s.part(&s.filler.conn)
 	}
 }

@@ -26,9 +26,9 @@ type packet struct {
 	seq, ack uint32
 	length   uint32 // of the payload by the headers
 	ip       uint32 // where the IP header is in the batch
-	number   uint32 // of the record in the batch
+	hash     uint32 // of the four-tuple, see decoder.hash
+	number   uint16 // of the record in the batch, at most pcapfile.MaxRecords
 	window   uint16
-	ipid     uint16
 	flags    wire.Flags
 	ttl      uint8
 	bits     uint8
@@ -51,7 +51,7 @@ type batch struct {
 	pcapfile.Batch
 	before  int64 // time of the packet before the first
 	shards  [shards][]packet
-	dns     []uint32 // numbers of records
+	dns     []uint16 // numbers of records
 	sweeps  []sweep
 	letGo   [shards][]letGo
 	decoded bool
@@ -72,69 +72,93 @@ func (d *decoder) decode(b *batch) {
 		b.shards[i] = b.shards[i][:0]
 	}
 	b.dns = b.dns[:0]
+	if len(b.Records) == 0 {
+		return
+	}
 	c := &d.counts
-	if c.Packets == 0 && len(b.Records) > 0 {
+	if c.Packets == 0 {
 		c.First, c.Last = Time(b.Records[0].Time), Time(b.Records[0].Time)
 	}
 	c.Packets += uint64(len(b.Records))
-	before, first, last := b.before, c.First, c.Last
-	var p decap.Packet
+	before, first, last := b.before, int64(c.First), int64(c.Last)
+	bytes, backwards, plain := uint64(0), uint64(0), uint64(0)
 	for i := range b.Records {
 		r := &b.Records[i]
 		if r.Time < before {
-			c.Backwards++
+			backwards++
 		}
 		before = r.Time
-		first, last = min(first, Time(r.Time)), max(last, Time(r.Time))
-		c.Bytes += uint64(r.CapLen)
+		first, last = min(first, r.Time), max(last, r.Time)
+		bytes += uint64(r.CapLen)
 		data := b.Packet(r)
-		switch p.Decode(r.Link, data, int(r.OrigLen)) {
-		case decap.TCP:
-			c.TCP++
-			d.tcp(b, i, r, &p, data)
-		case decap.Other:
-			c.NotTCP++
-		case decap.ICMPError:
-			d.icmp(b, i, &p, data)
-		case decap.DNS:
-			c.DNS++
-			b.dns = append(b.dns, uint32(i))
-		case decap.Fragment:
-			c.Fragments++
-		case decap.Snapped:
-			c.Snapped++
-		case decap.Malformed:
-			c.Malformed++
-		case decap.UnknownLink:
-			c.UnknownLink++
+		if r.Link == decap.LinkEthernet {
+			if l4, n := decap.Plain(data); l4 != 0 {
+				plain++
+				d.plain(b, i, r, data, l4, n)
+				continue
+			}
 		}
+		d.other(b, i, r, data)
 	}
-	c.First, c.Last = first, last
+	c.First, c.Last = Time(first), Time(last)
+	c.Bytes += bytes
+	c.Backwards += backwards
+	c.TCP += plain
 }
 
-func (d *decoder) tcp(b *batch, i int, r *pcapfile.Record, p *decap.Packet, data []byte) {
-	h := (*[minTCP]byte)(data[p.L4:])
-	ports := binary.BigEndian.Uint32(h[:])
+// other takes a packet that is not plain.
+func (d *decoder) other(b *batch, i int, r *pcapfile.Record, data []byte) {
+	c := &d.counts
+	var p decap.Packet
+	switch p.Decode(r.Link, data, int(r.OrigLen)) {
+	case decap.TCP:
+		c.TCP++
+		d.tcp(b, i, r, &p, data)
+	case decap.Other:
+		c.NotTCP++
+	case decap.ICMPError:
+		d.icmp(b, i, &p, data)
+	case decap.DNS:
+		c.DNS++
+		b.dns = append(b.dns, uint16(i))
+	case decap.Fragment:
+		c.Fragments++
+	case decap.Snapped:
+		c.Snapped++
+	case decap.Malformed:
+		c.Malformed++
+	case decap.UnknownLink:
+		c.UnknownLink++
+	}
+}
+
+// plain takes what decap.Plain has recognized, with what that says. It does
+// what tcp does for it.
+func (d *decoder) plain(b *batch, i int, r *pcapfile.Record, data []byte, l4, n int) {
+	h := (*[minTCP]byte)(data[l4:])
+	length := n - int(h[12]>>4)*4
 	// Whether payload was cut is anybody's guess, so there is no branch.
-	cut := uint64(p.End-p.Payload-p.Len) >> 63
+	cut := uint64(len(data)-l4-n) >> 63
 	d.counts.CutData += cut
 	set := uint8(cut) * bitCut
-	if p.MoreFragments || p.Tunnelled || p.Dir != decap.Unknown || r.Dir != pcapfile.DirUnknown {
-		set |= rareBits(p, r)
+	if r.Dir != pcapfile.DirUnknown {
+		set |= rareBits(&decap.Packet{}, r)
 	}
+	ports := binary.BigEndian.Uint32(h[:])
+	ip := data[decap.PlainIP:]
+	ttl := ip[8]
 	var src, dst, mix uint32
-	if p.V6 {
-		set |= bitV6
-		a := (*[32]byte)(data[p.IP+8:])
-		src, dst = d.fold(a[:16]), d.fold(a[16:])
-		mix = binary.BigEndian.Uint32(a[12:]) ^ binary.BigEndian.Uint32(a[28:])
-	} else {
-		a := (*[8]byte)(data[p.IP+12:])
+	if l4 == decap.PlainIPv4 {
+		a := (*[8]byte)(ip[12:])
 		src, dst = binary.BigEndian.Uint32(a[:]), binary.BigEndian.Uint32(a[4:])
 		mix = src ^ dst
+	} else {
+		set |= bitV6
+		ttl = ip[7]
+		src, dst, mix = d.fold6(ip)
 	}
-	if (ports>>16 == 53 || ports&0xffff == 53) && p.Len > 0 {
-		b.dns = append(b.dns, uint32(i))
+	if (ports>>16 == 53 || ports&0xffff == 53) && length > 0 {
+		b.dns = append(b.dns, uint16(i))
 	}
 	q := b.add(shardOf(mix, ports))
 	// Field by field into its place: a literal would be built elsewhere and
@@ -142,9 +166,36 @@ func (d *decoder) tcp(b *batch, i int, r *pcapfile.Record, p *decap.Packet, data
 	q.time = r.Time
 	q.src, q.dst, q.ports = src, dst, ports
 	q.seq, q.ack = binary.BigEndian.Uint32(h[4:]), binary.BigEndian.Uint32(h[8:])
-	q.length, q.ip, q.number = uint32(p.Len), r.Off+uint32(p.IP), uint32(i)
-	q.window, q.ipid = binary.BigEndian.Uint16(h[14:]), p.IPID
-	q.flags, q.ttl, q.bits, q.l4 = wire.Flags(h[13]), p.TTL, set, words(p.L4-p.IP)
+	q.length, q.ip, q.hash = uint32(length), r.Off+decap.PlainIP, hash(d.seed, src, dst, ports)
+	q.number, q.window = uint16(i), binary.BigEndian.Uint16(h[14:])
+	q.flags, q.ttl, q.bits, q.l4 = wire.Flags(h[13]), ttl, set, uint8((l4-decap.PlainIP)/4)
+}
+
+func (d *decoder) tcp(b *batch, i int, r *pcapfile.Record, p *decap.Packet, data []byte) {
+	h := (*[minTCP]byte)(data[p.L4:])
+	ports := binary.BigEndian.Uint32(h[:])
+	set := rareBits(p, r)
+	if p.Cut() {
+		d.counts.CutData++
+		set |= bitCut
+	}
+	var src, dst, mix uint32
+	if p.V6 {
+		set |= bitV6
+		src, dst, mix = d.fold6(data[p.IP:])
+	} else {
+		a := (*[8]byte)(data[p.IP+12:])
+		src, dst = binary.BigEndian.Uint32(a[:]), binary.BigEndian.Uint32(a[4:])
+		mix = src ^ dst
+	}
+	if (ports>>16 == 53 || ports&0xffff == 53) && p.Len > 0 {
+		b.dns = append(b.dns, uint16(i))
+	}
+	*b.add(shardOf(mix, ports)) = packet{
+		time: r.Time, src: src, dst: dst, ports: ports, seq: binary.BigEndian.Uint32(h[4:]), ack: binary.BigEndian.Uint32(h[8:]),
+		length: uint32(p.Len), ip: r.Off + uint32(p.IP), hash: hash(d.seed, src, dst, ports), number: uint16(i),
+		window: binary.BigEndian.Uint16(h[14:]), flags: wire.Flags(h[13]), ttl: p.TTL, bits: set, l4: words(p.L4 - p.IP),
+	}
 }
 
 // minTCP is what decap has seen of a TCP header, at least.
@@ -215,8 +266,8 @@ func (d *decoder) icmp(b *batch, i int, p *decap.Packet, data []byte) {
 	}
 	ports := uint32(q.SrcPort)<<16 | uint32(q.DstPort)
 	*b.add(shardOf(mix, ports)) = packet{
-		time: r.Time, src: src, dst: dst, ports: ports, seq: q.Seq,
-		ip: r.Off + uint32(off), number: uint32(i), ttl: p.TTL, bits: set,
+		time: r.Time, src: src, dst: dst, ports: ports, seq: q.Seq, ip: r.Off + uint32(off),
+		hash: hash(d.seed, src, dst, ports), number: uint16(i), ttl: p.TTL, bits: set,
 	}
 }
 
@@ -224,6 +275,20 @@ func (d *decoder) icmp(b *batch, i int, p *decap.Packet, data []byte) {
 // lies together in a shard, and so what is let go, is the same in every run.
 func shardOf(addresses, ports uint32) uint32 {
 	return (addresses*0x9e3779b1 ^ (ports^ports>>16)<<16*0x85ebca6b) * 0xc2b2ae35 >> (32 - shardBits)
+}
+
+// hash is the same for both directions, and has a secret so that nobody can
+// fill one place of the index.
+func hash(seed uint64, src, dst, ports uint32) uint32 {
+	a, b := uint64(src)<<16|uint64(ports>>16), uint64(dst)<<16|uint64(ports&0xffff)
+	return uint32(mix(mix(a+seed, b+seed), seed|1) >> 32)
+}
+
+// fold6 gives hashes of the addresses in an IPv6 header, and what shardOf wants
+// to know of them.
+func (d *decoder) fold6(header []byte) (src, dst, mix uint32) {
+	a := (*[32]byte)(header[8:])
+	return d.fold(a[:16]), d.fold(a[16:]), binary.BigEndian.Uint32(a[12:]) ^ binary.BigEndian.Uint32(a[28:])
 }
 
 // fold hashes an IPv6 address. The secret keeps others from choosing

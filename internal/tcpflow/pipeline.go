@@ -30,6 +30,7 @@ func Analyze(ctx context.Context, r *pcapfile.Reader, o Options) (*Summary, erro
 		wg.Go(func() { a.work(ctx, &a.workers[i]) })
 	}
 	wg.Wait()
+	defer a.arena.release()
 	return a.conclude()
 }
 
@@ -66,8 +67,8 @@ type worker struct {
 	decoder
 	shards []int
 	dns    bool
-	next   uint64       // batch to apply
-	runs   [stages]*run // youngest first
+	next   uint64      // batch to apply
+	runs   [stages]run // youngest first
 	lines  lines
 	_      apart
 }
@@ -86,7 +87,7 @@ func newAnalysis(r *pcapfile.Reader, o Options) *analysis {
 	seed := rand.Uint64()
 	for i := range a.workers {
 		w := &a.workers[i]
-		w.seed, w.dns, w.runs = seed, i == 0, [stages]*run{{}, {}, {}}
+		w.seed, w.dns = seed, i == 0
 		for k := i; k < shards; k += n {
 			w.shards = append(w.shards, k)
 		}
@@ -96,6 +97,10 @@ func newAnalysis(r *pcapfile.Reader, o Options) *analysis {
 		s.arena = &a.arena
 		s.seed, s.max = seed, max((most+shards-1)/shards, 1)
 		s.index.grow(s.arena)
+		s.linger = int64(o.Linger)
+		if o.Part != nil {
+			s.part = func(c *Conn) error { return o.Part(i, c) }
+		}
 	}
 	return a
 }
@@ -109,8 +114,9 @@ func (a *analysis) work(ctx context.Context, w *worker) {
 		switch {
 		case w.next < a.queued && b.decoded:
 			a.mu.Unlock()
-			a.apply(w, b)
+			err := a.apply(w, b)
 			a.mu.Lock()
+			a.stop(err)
 			w.next++
 			b.applying--
 			a.handBack()
@@ -159,12 +165,27 @@ func (a *analysis) read(ctx context.Context, w *worker) {
 	a.changed.Broadcast()
 }
 
-// apply follows the packets of a batch that belong to the worker's shards.
-func (a *analysis) apply(w *worker, b *batch) {
-	w.follow(b, &a.shards, a.clock.linger)
+// stop ends the analysis when a callback has failed.
+func (a *analysis) stop(err error) {
+	if err != nil && a.callback == nil {
+		a.callback = err
+		a.cancel(err)
+	}
+}
+
+// apply follows the packets of a batch that belong to the worker's shards. The
+// error is that of a callback.
+func (a *analysis) apply(w *worker, b *batch) error {
+	w.follow(b, &a.shards)
 	if w.dns {
 		a.dns.apply(b)
 	}
+	for _, k := range w.shards {
+		if err := a.shards[k].failed; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // handBack calls back for what has left the tables, batch by batch in order,
@@ -182,10 +203,7 @@ func (a *analysis) handBack() {
 		a.mu.Unlock()
 		err := a.callLetGo(b)
 		a.mu.Lock()
-		if err != nil && a.callback == nil {
-			a.callback = err
-			a.cancel(err)
-		}
+		a.stop(err)
 		a.free++
 		a.changed.Broadcast()
 	}

@@ -2,5 +2,10 @@
 
 package tcpflow
 
-// prefetch does nothing where the instruction is not known here.
+// Nothing is asked for where the instruction is not known here.
+
 func prefetch([]uintptr) {}
+
+func prefetchSlots([]packet, []uint64) {}
+
+func prefetchConns([]packet, []uint64, []*[chunk]conn, []byte) {}

@@ -1,23 +1,16 @@
 package tcpflow
 
-import (
-	"unsafe"
-
-	"github.com/tcpwhy/tcpwhy/internal/wire"
-)
-
 // run is a run of packets of a shard on their way to their connections.
 type run struct {
 	shard   *shard
 	packets []packet
-	hashes  [ahead]uint64
 }
 
 // ahead is how many packets a run has at most: what they touch is to stay in
 // the first-level cache for stages runs, the steps that each takes.
 const (
 	ahead  = 64
-	stages = 3
+	stages = 4
 )
 
 // lines are addresses of cache lines to be fetched.
@@ -45,106 +38,72 @@ func (l *lines) fetch() {
 
 // follow applies the packets of a batch that belong to the worker's shards.
 // Their connections are all over the memory, and the processor would wait for
-// each. So a run takes three steps, with those of other runs between them: its
-// places in the index are asked for, then its connections, and then its packets
-// are applied.
-func (w *worker) follow(b *batch, all *[shards]shard, linger int64) {
-	if len(w.shards) == 0 {
-		return
-	}
+// each. So a run takes four steps, with those of other runs between them: its
+// places in the index are asked for, then its connections, then its packets are
+// applied, and last the first data of connections is copied.
+func (w *worker) follow(b *batch, all *[shards]shard) {
 	for _, k := range w.shards {
-		all[k].sweeps = b.sweeps
-	}
-	own := &all[w.shards[0]]
-	for _, k := range w.shards {
+		s := &all[k]
+		s.sweeps = b.sweeps
 		for packets := b.shards[k]; len(packets) > 0; {
-			run := packets[:min(len(packets), ahead)]
-			packets = packets[len(run):]
-			w.step(&all[k], run, b, linger)
+			n := min(len(packets), ahead)
+			w.step(run{s, packets[:n]}, b)
+			packets = packets[n:]
 		}
 	}
-	for range stages - 1 {
-		w.step(own, nil, b, linger)
+	for range stages {
+		w.step(run{}, b)
 	}
 	for _, k := range w.shards {
 		s := &all[k]
 		for _, w := range s.sweeps {
-			s.sweep(linger, w.now, b.First+uint64(w.number))
+			s.sweep(b, w.now, b.First+uint64(w.number))
 		}
 		b.letGo[k], s.letGo = append(b.letGo[k][:0], s.letGo...), s.letGo[:0]
 	}
 }
 
-// step takes a run into the first step, and the two before it one further.
-func (w *worker) step(s *shard, packets []packet, b *batch, linger int64) {
-	r := w.runs[0]
-	r.shard, r.packets = s, packets
-	r.hash(&w.lines)
-	if w.runs[1].shard != nil {
-		w.runs[1].fetch(&w.lines)
+// step takes a run into the first step, and those before it one further.
+func (w *worker) step(r run, b *batch) {
+	done := w.runs[stages-1]
+	copy(w.runs[1:], w.runs[:])
+	w.runs[0] = r
+	if done.shard != nil {
+		done.shard.copyData(b)
 	}
-	if w.runs[2].shard != nil {
-		w.runs[2].apply(b, linger)
+	if s := r.shard; s != nil {
+		prefetchSlots(r.packets, s.index.slots)
 	}
-	w.runs[0], w.runs[1], w.runs[2] = w.runs[2], w.runs[0], w.runs[1]
-}
-
-// hash hashes the four-tuples and asks for their places in the index.
-func (r *run) hash(l *lines) {
-	s := r.shard
-	slots := s.index.slots
-	base, mask := uintptr(unsafe.Pointer(unsafe.SliceData(slots))), uint64(len(slots)-1)
-	for i := range r.packets {
-		p := &r.packets[i]
-		h := s.hash(p.src, p.dst, p.ports)
-		r.hashes[i] = h
-		l.at[i] = base + uintptr(h>>32&mask)*wordBytes
+	if r := &w.runs[1]; r.shard != nil && r.shard.conns.n > 0 {
+		prefetchConns(r.packets, r.shard.index.slots, r.shard.conns.chunks, b.Data)
 	}
-	l.n = len(r.packets)
-	l.fetch()
-}
-
-// fetch asks for what are likely to be the connections.
-func (r *run) fetch(l *lines) {
-	s := r.shard
-	slots := s.index.slots
-	fresh := s.conns.n + 1
-	n := 0
-	for i := range r.packets {
-		id := uint32(slots[r.hashes[i]>>32&uint64(len(slots)-1)])
-		if id == 0 { // it will be the next one
-			id = fresh
-			fresh++
-			if int(id>>chunkBits) >= len(s.conns.chunks) {
-				continue
-			}
-		}
-		at := uintptr(unsafe.Pointer(s.conns.at(id)))
-		q := (*[4]uintptr)(l.at[n:])
-		q[0], q[1], q[2], q[3] = at, at+cacheLine, at+2*cacheLine, at+3*cacheLine
-		n += 2
-		if r.packets[i].flags&(wire.SYN|wire.FIN|wire.RST) != 0 {
-			n += 2 // the rest of it, too
-		}
+	if r := &w.runs[2]; r.shard != nil {
+		r.apply(b)
+		r.shard.want(b, &w.lines)
 	}
-	l.n = n
-	l.fetch()
 }
 
 // apply follows the packets.
-func (r *run) apply(b *batch, linger int64) {
+func (r *run) apply(b *batch) {
 	s := r.shard
 	for i := range r.packets {
 		p := &r.packets[i]
-		for len(s.sweeps) > 0 && p.number >= s.sweeps[0].number {
-			w := s.sweeps[0]
-			s.sweeps = s.sweeps[1:]
-			s.sweep(linger, w.now, b.First+uint64(w.number))
+		if len(s.sweeps) > 0 {
+			s.due(b, p)
 		}
 		if p.bits&bitICMP == 0 {
-			s.packet(b, p, r.hashes[i])
+			s.packet(b, p)
 		} else {
-			s.icmp(b, p, r.hashes[i])
+			s.icmp(b, p)
 		}
+	}
+}
+
+// due hands out what is to go before a packet.
+func (s *shard) due(b *batch, p *packet) {
+	for len(s.sweeps) > 0 && uint32(p.number) >= s.sweeps[0].number {
+		w := s.sweeps[0]
+		s.sweeps = s.sweeps[1:]
+		s.sweep(b, w.now, b.First+uint64(w.number))
 	}
 }

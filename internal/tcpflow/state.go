@@ -66,8 +66,9 @@ const (
 	isCut
 	isFragmented
 	isTunnelled
-	hasReset
-	isOver // nothing more is expected
+	hasReset // one that its receiver may have taken
+	isOver   // nothing more is expected
+	isQueued // in shard.young or later
 )
 
 // The bits of half.set.
@@ -180,9 +181,19 @@ type shard struct {
 	victims []uint32 // what to let go next, the last one first
 	reused  bool     // numbers of connections were used again
 	sweeps  []sweep  // of the batch
-	letGo   []letGo
-	counts  Counts
-	_       apart
+	linger  int64    // see Options
+	// young are new connections to look at, later others.
+	young, later lingerQueue
+	lines        lines
+	// firstData is what copyData is to do.
+	firstData []firstData
+	letGo     []letGo
+	// part is Options.Part for this one, failed the error that it gave.
+	part   func(*Conn) error
+	failed error
+	filler filler
+	counts Counts
+	_      apart
 }
 
 // apart keeps what different goroutines write out of each other's cache lines.

@@ -6,22 +6,22 @@ import (
 )
 
 // arena hands out zeroed memory for tables, in pieces. It is taken from the
-// heap in large regions for which the system is asked for huge pages: tables
-// of hundreds of megabytes are read at random, and with small pages most of
-// the time goes into page faults and address translation. The garbage
-// collector keeps a region as a whole, and does not look into it: what lies in
-// it has no pointers.
+// system in large regions for which huge pages are asked: tables of hundreds of
+// megabytes are read at random, and with small pages most of the time goes into
+// page faults and address translation. The garbage collector knows nothing of
+// it, and what lies in it has no pointers.
 type arena struct {
-	mu     sync.Mutex
-	region []uint64
-	size   int        // of the next region
-	old    [][]uint64 // given back
+	mu      sync.Mutex
+	regions [][]uint64
+	rest    []uint64   // of the last region
+	size    int        // of the next one
+	old     [][]uint64 // given back
 }
 
 // The sizes in 8-byte words.
 const (
 	wordBytes   = 8
-	leastRegion = 1 << 20 / wordBytes
+	leastRegion = 2 << 20 / wordBytes
 	mostRegion  = 16 << 20 / wordBytes
 	leastOld    = 128 << 10 / wordBytes // worth using again
 )
@@ -38,14 +38,21 @@ func (a *arena) words(n int) []uint64 {
 		}
 		return b
 	}
-	if n > len(a.region) {
+	if n > len(a.rest) {
 		a.size = min(max(2*a.size, leastRegion), mostRegion)
-		a.region = make([]uint64, max(a.size, n))
-		hugePages(a.region)
+		a.rest = newRegion(max(a.size, n))
+		a.regions = append(a.regions, a.rest)
 	}
-	b := a.region[:n:n]
-	a.region = a.region[n:]
+	b := a.rest[:n:n]
+	a.rest = a.rest[n:]
 	return b
+}
+
+// release gives all memory back to the system.
+func (a *arena) release() {
+	for _, r := range a.regions {
+		freeRegion(r)
+	}
 }
 
 // giveBack takes memory that nobody uses any more.
@@ -94,6 +101,18 @@ func (s *slab[T]) add(a *arena) (uint32, *T) {
 	return s.n, s.at(s.n)
 }
 
+// want notes an element that add is to give soon: those given back are not near
+// any more.
+func (s *slab[T]) want(l *lines) {
+	if n := len(s.free) - soon; n >= 0 {
+		var zero T
+		at := uintptr(unsafe.Pointer(s.at(s.free[n])))
+		for i := uintptr(0); i < unsafe.Sizeof(zero); i += cacheLine {
+			l.want(at + i)
+		}
+	}
+}
+
 func (s *slab[T]) release(id uint32) { s.free = append(s.free, id) }
 
 // index finds the number of a connection by the hash of its four-tuple: open
@@ -125,9 +144,11 @@ func (x *index) grow(a *arena) {
 	a.giveBack(old)
 }
 
-func (x *index) start(hash uint64) uint64 {
-	return (hash >> 32) & uint64(len(x.slots)-1)
-}
+// slot is what stands for a connection in the index.
+func slot(hash, id uint32) uint64 { return uint64(hash)<<32 | uint64(id) }
+
+// start gives the place of a slot when nothing is in the way.
+func (x *index) start(s uint64) uint64 { return s >> 32 & uint64(len(x.slots)-1) }
 
 // put makes room in the first place and moves what is there: the packets to
 // come are those of young connections.
@@ -138,27 +159,26 @@ func (x *index) put(s uint64) {
 	}
 }
 
-func (x *index) insert(a *arena, hash uint64, id uint32) {
+func (x *index) insert(a *arena, hash, id uint32) {
 	x.grow(a)
 	x.used++
-	x.put(hash&^0xffffffff | uint64(id))
+	x.put(slot(hash, id))
 }
 
 // replace makes the slot of one connection that of another.
-func (x *index) replace(hash uint64, from, to uint32) {
-	if i, ok := x.find(hash, from); ok {
-		x.slots[i] = hash&^0xffffffff | uint64(to)
+func (x *index) replace(hash, from, to uint32) {
+	if i, ok := x.find(slot(hash, from)); ok {
+		x.slots[i] = slot(hash, to)
 	}
 }
 
-func (x *index) find(hash uint64, id uint32) (uint64, bool) {
+func (x *index) find(s uint64) (uint64, bool) {
 	if len(x.slots) == 0 {
 		return 0, false
 	}
 	mask := uint64(len(x.slots) - 1)
-	want := hash&^0xffffffff | uint64(id)
-	for i := x.start(hash); x.slots[i] != 0; i = (i + 1) & mask {
-		if x.slots[i] == want {
+	for i := x.start(s); x.slots[i] != 0; i = (i + 1) & mask {
+		if x.slots[i] == s {
 			return i, true
 		}
 	}
@@ -166,8 +186,8 @@ func (x *index) find(hash uint64, id uint32) (uint64, bool) {
 }
 
 // remove closes the gap that it makes, so that there are no tombstones.
-func (x *index) remove(hash uint64, id uint32) {
-	i, ok := x.find(hash, id)
+func (x *index) remove(hash, id uint32) {
+	i, ok := x.find(slot(hash, id))
 	if !ok {
 		return
 	}

@@ -25,14 +25,23 @@ type Options struct {
 	// packet, by the capture's clock, and then handed out; an attempt without a
 	// handshake is held until it has also been silent for twice as long as it
 	// has lasted. Packets that come later begin another connection. It is for
-	// captures that grow; with 0 everything is held to the end.
+	// captures that grow, and takes less memory; with 0 all is held to the end.
 	Linger time.Duration
 	// Conn is called for every connection, from one goroutine at a time: as they
 	// leave the table, and at the end for the others in the order of their first
 	// packets. The order is the same in every run; that of first packets is the
 	// order of Conn.ID. An error ends the analysis.
 	Conn func(*Conn) error
+	// Part, if not nil, is called in place of Conn, and does not wait for other
+	// connections: connections are divided into Parts parts, by a hash of their
+	// four-tuples, and it is called for different parts at the same time. Within
+	// a part the order is the same in every run: as they leave the table, and
+	// then the others in the order of their first packets.
+	Part func(part int, c *Conn) error
 }
+
+// Parts is into how many parts connections are divided for Options.Part.
+const Parts = shards
 
 // Counts are those of a capture.
 type Counts struct {

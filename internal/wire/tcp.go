@@ -134,6 +134,36 @@ func (t *TCP) Decode(b []byte) error {
 	}
 }
 
+// SYNOptions are those of a SYN that say what a host can do.
+type SYNOptions struct {
+	MSS                uint16 // 0 without
+	WScale             int8   // -1 without, 127 for all above
+	SACKOK, Timestamps bool
+}
+
+// Decode reads the options behind a TCP header, up to damage. It is what
+// TCP.Decode does, for those who want no more.
+func (s *SYNOptions) Decode(o []byte) {
+	*s = SYNOptions{WScale: -1}
+	for {
+		var kind byte
+		var data []byte
+		if kind, data, o, _ = nextOption(o); kind == optEnd {
+			return
+		}
+		switch {
+		case kind == optMSS && len(data) == 2:
+			s.MSS = binary.BigEndian.Uint16(data)
+		case kind == optWScale && len(data) == 1:
+			s.WScale = int8(min(data[0], 127))
+		case kind == optSACKOK:
+			s.SACKOK = true
+		case kind == optTimestamps && len(data) == 8:
+			s.Timestamps = true
+		}
+	}
+}
+
 // nextOption takes the first option off o, padding left out. kind is optEnd
 // when there are no more; ok is false when that is because of damage.
 func nextOption(o []byte) (kind byte, data, rest []byte, ok bool) {

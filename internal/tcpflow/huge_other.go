@@ -1,5 +1,0 @@
-//go:build !linux
-
-package tcpflow
-
-func hugePages([]uint64) {}
