@@ -266,20 +266,27 @@ func (s *site) certificate(t *testing.T, name string, notAfter time.Time) string
 	return s.write(t, name+".pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})))
 }
 
-func testPostgres(t *testing.T, program string) {
+// postgres makes a database cluster, and returns where PostgreSQL's programs are
+// and where the cluster is.
+func (s *site) postgres(t *testing.T) (bin, data string) {
+	t.Helper()
 	// Debian keeps the programs of each version in a directory of its own.
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if len(found) == 0 {
 		nettest.Unsupported(t, "program postgres")
 	}
-	bin := found[len(found)-1]
-	s := newSite(t)
-	data := filepath.Join(s.dir, "data")
+	bin, data = found[len(found)-1], filepath.Join(s.dir, "data")
 	initdb := s.Command(lab.Server, true, bin+"/initdb", "-D", data, "-A", "reject", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C")
 	initdb.Dir = s.dir
 	if out, err := initdb.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
+	return bin, data
+}
+
+func testPostgres(t *testing.T, program string) {
+	s := newSite(t)
+	bin, data := s.postgres(t)
 	s.run(t, siteAddr+":5432", bin+"/postgres", "-D", data, "-k", s.dir, "-F", "-c", "listen_addresses="+siteAddr)
 	s.check(t, program, []visit{
 		{name: "up", target: "10.77.1.3:5432", outcome: "open", cause: "none"},

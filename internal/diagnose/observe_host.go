@@ -295,14 +295,14 @@ func (v *hostView) nat() *evidence.RuleVerdict {
 }
 
 // about says whether a verdict is on a packet of the client to the address, or
-// back.
+// back. One on anybody's packets is on the client's, too.
 func (v *hostView) about(r *evidence.RuleVerdict) bool {
 	server, client := r.Tuple.Remote, r.Tuple.Local
 	if r.Packet == "syn-ack" {
 		server, client = client, server
 	}
 	return server.Addr().Unmap() == v.addr && server.Port() == v.port &&
-		(!v.client.IsValid() && !client.Addr().IsValid() || client.Addr().Unmap() == v.client)
+		(!client.Addr().IsValid() || client.Addr().Unmap() == v.client)
 }
 
 // ruleText names a rule in brackets.

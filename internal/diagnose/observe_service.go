@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,12 +89,17 @@ func (v *hostView) bindErrors(s *evidence.Service, add func(evidence.Value, time
 	// The last one counts: what came before may be mended.
 	for _, l := range slices.Backward(s.Log) {
 		val, ok := kinds[l.Kind]
-		if !ok || v.old(l.Time) || l.Addr.Port() != 0 && l.Addr.Port() != v.port || l.Addr.Port() == 0 && !strings.Contains(l.Text, fmt.Sprint(v.port)) && len(s.Units) != 1 {
+		if !ok || v.old(l.Time) || l.Addr.Port() != 0 && l.Addr.Port() != v.port || l.Addr.Port() == 0 && !l.Asked && !namesPort(l.Text, v.port) && len(s.Units) != 1 {
 			continue
 		}
 		add(val, s.At, "the log of %s says: %s", orWord(l.Unit, orWord(l.Process, "the service")), l.Text)
 		return
 	}
+}
+
+// namesPort says that a text has the port as a number of its own.
+func namesPort(text string, port uint16) bool {
+	return slices.Contains(strings.FieldsFunc(text, func(r rune) bool { return r < '0' || r > '9' }), strconv.Itoa(int(port)))
 }
 
 // old says that something is too long ago to explain the present; no time says

@@ -68,6 +68,8 @@ type LogLine struct {
 	Process string    `json:"process,omitempty"`
 	PID     int       `json:"pid,omitempty"`
 	Text    string    `json:"text"`
+	// Asked says that the line is of a log that the caller named as the service's.
+	Asked bool `json:"asked,omitempty"`
 	// Kind says what the line is known to mean; "" where it is not.
 	Kind LogKind `json:"kind,omitempty"`
 	// Addr is the address that a bind error names, if it does.

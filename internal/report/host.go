@@ -53,7 +53,9 @@ func (p *page) hostHeadline(d *verdict.HostDiagnosis) string {
 	}
 	v := &d.Verdict
 	finding := strings.TrimRight(v.Finding, ".")
-	switch {
+	switch f := d.Host.Firewall; {
+	case d.Outcome == verdict.Open && (f == nil || len(f.Unread) > 0):
+		return s + " if the packet filter lets it pass, whose rules were not read: " + finding
 	case d.Outcome == verdict.Open:
 		return s + ": " + finding
 	case !explained(v):

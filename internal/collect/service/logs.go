@@ -180,7 +180,7 @@ func (g *gathering) asked(f *found, name string) {
 		return
 	}
 	f.fromFile(g, lines, info.ModTime(), func(l *line) bool {
-		l.Process = procinfo.Command([]string{filepath.Base(name)})
+		l.Process, l.Asked = procinfo.Command([]string{filepath.Base(name)}), true
 		return true
 	})
 }
