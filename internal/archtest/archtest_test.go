@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"internal/diagnose", "internal/cause", "internal/manual"},
 	{"internal/collect", "internal/collect/...", "internal/tcpflow", "internal/capdiff"},
 	{"internal/wire", "internal/decap", "internal/pcapfile", "internal/pcapfilter", "internal/afpacket", "internal/rawsock", "internal/netns", "internal/rtnl", "internal/sockdiag", "internal/nft", "internal/nfttrace", "internal/xtables", "internal/bpf", "internal/tcpsock", "internal/errtext", "internal/procinfo", "internal/systemd", "internal/journal", "internal/containers"},
-	{"internal/flow", "internal/evidence", "internal/verdict", "internal/htmlstyle"},
+	{"internal/flow", "internal/evidence", "internal/verdict", "internal/htmlstyle", "internal/visible"},
 }
 
 // sideways lists the imports within a layer that are allowed, with the reason.

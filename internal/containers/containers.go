@@ -163,20 +163,20 @@ func (c *client) get(ctx context.Context, path string, into any) error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s at %s: %w", c.engine.Name, visible(c.engine.Socket), os.ErrPermission)
+		return fmt.Errorf("%s at %s: %w", c.engine.Name, shown(c.engine.Socket), os.ErrPermission)
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s at %s: %w", c.engine.Name, visible(c.engine.Socket), ErrNotRunning)
+		return fmt.Errorf("%s at %s: %w", c.engine.Name, shown(c.engine.Socket), ErrNotRunning)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s at %s does not answer in time", c.engine.Name, visible(c.engine.Socket))
+		return fmt.Errorf("%s at %s does not answer in time", c.engine.Name, shown(c.engine.Socket))
 	case err != nil:
-		return fmt.Errorf("%s: %s", c.engine.Name, visible(err.Error()))
+		return fmt.Errorf("%s: %s", c.engine.Name, shown(err.Error()))
 	case status == http.StatusNotFound:
 		return fmt.Errorf("%s: %w", c.engine.Name, fs.ErrNotExist)
 	case status != http.StatusOK:
 		return fmt.Errorf("%s answers with HTTP status %d", c.engine.Name, status)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("%s: its answer is not that of the API: %s", c.engine.Name, visible(err.Error()))
+		return fmt.Errorf("%s: its answer is not that of the API: %s", c.engine.Name, shown(err.Error()))
 	}
 	return nil
 }

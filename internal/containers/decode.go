@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
+	"github.com/tcpwhy/tcpwhy/internal/visible"
 )
 
 const (
@@ -37,10 +38,10 @@ type summary struct {
 
 func (s *summary) container(engine string) Container {
 	c := Container{Container: evidence.Container{
-		Engine: engine, ID: visible(s.ID[:min(len(s.ID), idDigits)]), Image: visible(s.Image), State: strings.ToLower(visible(s.State)), PID: max(0, s.PID),
+		Engine: engine, ID: shown(s.ID[:min(len(s.ID), idDigits)]), Image: shown(s.Image), State: strings.ToLower(shown(s.State)), PID: max(0, s.PID),
 	}}
 	if len(s.Names) > 0 {
-		c.Name = visible(strings.TrimPrefix(s.Names[0], "/"))
+		c.Name = shown(strings.TrimPrefix(s.Names[0], "/"))
 	}
 	for _, p := range s.Ports {
 		if p.Type != "tcp" || p.PrivatePort == 0 {
@@ -85,11 +86,11 @@ type binding struct{ HostIP, HostPort string } // HostIp; the case does not matt
 // would get.
 func (d *details) add(c *Container) {
 	if d.State.Status != "" {
-		c.State = strings.ToLower(visible(d.State.Status))
+		c.State = strings.ToLower(shown(d.State.Status))
 	}
 	c.PID, c.Restarts = max(0, d.State.Pid), max(0, d.RestartCount)
 	c.ExitCode, c.OOMKilled = d.State.ExitCode, d.State.OOMKilled
-	c.Error = bounded(d.State.Error, maxError)
+	c.Error = visible.Text(d.State.Error, maxError)
 	if t, err := time.Parse(time.RFC3339Nano, d.State.FinishedAt); err == nil && t.Year() > 1 {
 		c.Finished = t
 	}
@@ -148,15 +149,4 @@ func tcpPort(s string) (uint16, bool) {
 	return uint16(n), ok && err == nil && n > 0
 }
 
-func visible(s string) string { return bounded(s, maxText) }
-
-// bounded makes printable ASCII of s, at most limit characters and dots.
-func bounded(s string, limit int) string {
-	s = s[:min(len(s), 4*limit)]
-	q := strconv.QuoteToASCII(s)
-	q = strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
-	if len(q) > limit {
-		q = q[:limit] + "..."
-	}
-	return q
-}
+func shown(s string) string { return visible.Text(s, maxText) }

@@ -256,7 +256,11 @@ func (v *hostView) rule() *evidence.RuleVerdict {
 		return nil
 	}
 	var last *evidence.RuleVerdict
-	for _, list := range [][]evidence.RuleVerdict{f.Traces, f.Verdicts} {
+	lists := [][]evidence.RuleVerdict{f.Traces, f.Verdicts}
+	if len(f.Unread) > 0 {
+		lists = lists[:1] // a rule that was not read may send the packet elsewhere first
+	}
+	for _, list := range lists {
 		for _, packet := range []string{"syn", "syn-ack"} {
 			for i := range list {
 				r := &list[i]
@@ -273,7 +277,7 @@ func (v *hostView) rule() *evidence.RuleVerdict {
 			}
 		}
 	}
-	if last == nil || len(f.Unread) > 0 {
+	if len(f.Unread) > 0 {
 		return nil
 	}
 	return last

@@ -25,11 +25,14 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/diagnose"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 	"github.com/tcpwhy/tcpwhy/internal/procinfo"
+	"github.com/tcpwhy/tcpwhy/internal/visible"
 )
 
 // maxAddresses bounds the addresses of the host whose rules and ways back are
 // looked at.
 const maxAddresses = 16
+
+const maxName = 64 // characters of the names of host and system
 
 // Options of a look.
 type Options struct {
@@ -63,7 +66,7 @@ func newLook(ctx context.Context, clock collect.Clock, opts Options) *look {
 	}
 	name, _ := os.Hostname()
 	return &look{ctx: ctx, env: collect.Env{Clock: clock}, opts: opts,
-		out: evidence.Host{Started: clock.Start(), Name: printable(name), System: system(), Port: opts.Port, Client: opts.Client}}
+		out: evidence.Host{Started: clock.Start(), Name: visible.Text(name, maxName), System: system(), Port: opts.Port, Client: opts.Client}}
 }
 
 // Look takes one look, without watching the kernel. It never fails as such: what

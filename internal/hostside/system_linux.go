@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tcpwhy/tcpwhy/internal/visible"
 )
 
 // namespace is the inode of the network namespace of the program.
@@ -22,7 +24,7 @@ func system() string {
 	if unix.Uname(&u) != nil {
 		return "linux"
 	}
-	return "linux " + printable(unix.ByteSliceToString(u.Release[:]))
+	return "linux " + visible.Text(unix.ByteSliceToString(u.Release[:]), maxName)
 }
 
 // diverted names what can serve a port on which nobody listens: the kernel's load

@@ -168,15 +168,3 @@ func (w *Watch) learn() bool {
 func CanBind(ctx context.Context, addr netip.AddrPort) (evidence.BindTrial, error) {
 	return bind.Try(ctx, collect.Env{Clock: collect.NewClock()}, addr)
 }
-
-// printable is the host's name as it may be shown.
-func printable(name string) string {
-	const most = 64
-	b := []byte(name[:min(len(name), most)])
-	for i, c := range b {
-		if c <= ' ' || c > '~' {
-			b[i] = '?'
-		}
-	}
-	return string(b)
-}

@@ -3,8 +3,9 @@ package journal
 import (
 	"encoding/json"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/tcpwhy/tcpwhy/internal/visible"
 )
 
 // parseEntry reads one entry of journalctl -o json, systemd.journal-fields(7).
@@ -31,15 +32,15 @@ func parseEntry(line []byte) (Entry, bool) {
 		return Entry{}, false
 	}
 	e := Entry{
-		Time: time.UnixMicro(us), Message: value(f.Message), Unit: visible(string(value(f.Unit))),
-		Identifier: visible(string(value(f.Identifier))), Comm: visible(string(value(f.Comm))),
+		Time: time.UnixMicro(us), Message: value(f.Message), Unit: shown(string(value(f.Unit))),
+		Identifier: shown(string(value(f.Identifier))), Comm: shown(string(value(f.Comm))),
 		Kernel: string(value(f.Transport)) == "kernel", Container: len(f.Container) > 0,
 	}
 	if pid, err := strconv.ParseInt(string(value(f.PID)), 10, 32); err == nil && pid > 0 {
 		e.PID = int(pid)
 	}
 	if e.Manager = e.PID == 1 && !e.Kernel; e.Manager {
-		e.About = visible(string(value(f.About)))
+		e.About = shown(string(value(f.About)))
 	}
 	return e, true
 }
@@ -79,20 +80,5 @@ func nested(raw json.RawMessage, depth int) []byte {
 	return nil
 }
 
-// visible makes printable ASCII of s and bounds it. A backslash stays, since the
-// names of units have it.
-func visible(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		if b.Len() >= maxText {
-			b.WriteString("...")
-			break
-		}
-		if c := s[i]; c >= ' ' && c < 0x7f {
-			b.WriteByte(c)
-		} else {
-			b.WriteString(`\x` + strconv.FormatUint(uint64(c)|0x100, 16)[1:])
-		}
-	}
-	return b.String()
-}
+// shown is text that may be shown. The backslashes of the names of units stay.
+func shown(s string) string { return visible.Name(s, maxText) }

@@ -227,7 +227,7 @@ func verdict(err error, complaint string, unread, cut, ended bool) error {
 		return ErrCut
 	case err != nil:
 		line, _, _ := strings.Cut(strings.TrimSpace(complaint), "\n")
-		return fmt.Errorf("journalctl: %w: %s", err, visible(line))
+		return fmt.Errorf("journalctl: %w: %s", err, shown(line))
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func Tail(path string) ([][]byte, error) {
 	if info, err := os.Lstat(path); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", visible(path))
+		return nil, fmt.Errorf("%s: not a regular file", shown(path))
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|nonblock|nofollow, 0)
 	if err != nil {
@@ -33,7 +33,7 @@ func Tail(path string) ([][]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", visible(path))
+		return nil, fmt.Errorf("%s: not a regular file", shown(path))
 	}
 	from := max(0, info.Size()-maxTail)
 	b := make([]byte, info.Size()-from)

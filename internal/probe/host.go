@@ -3,7 +3,9 @@ package probe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -103,21 +105,33 @@ func (f *Feed) until(ctx context.Context, patience time.Duration) (h *evidence.H
 	}
 }
 
-// hear attaches what the host has told so far to the addresses that it is about.
-func (r *run) hear(h *evidence.Host, live bool) {
-	about := func(a *evidence.Address) bool {
-		return slices.ContainsFunc(h.Addresses, func(o evidence.HostAddress) bool {
-			return o.Prefix.Addr().WithZone("") == a.Addr.Addr().Unmap().WithZone("")
-		})
-	}
-	owned := slices.ContainsFunc(r.set.Addresses, func(a evidence.Address) bool { return about(&a) })
+// hear attaches what the host has told so far to the addresses that it is about:
+// those that it has, and those whose SYNs it saw, since NAT or a route may lead
+// there. Evidence of any other machine would only mislead.
+func (r *run) hear(h *evidence.Host, live bool) (used bool) {
 	for i := range r.set.Addresses {
 		a := &r.set.Addresses[i]
-		// One address that the host does not have may lead there by NAT.
-		if about(a) || !owned && len(r.set.Addresses) == 1 {
+		if has(h, a.Addr.Addr()) || saw(h, a) {
 			a.Host, a.HostLive = h, live
+			used = true
 		}
 	}
+	return used
+}
+
+func has(h *evidence.Host, addr netip.Addr) bool {
+	return slices.ContainsFunc(h.Addresses, func(o evidence.HostAddress) bool {
+		return o.Prefix.Addr().WithZone("") == addr.Unmap().WithZone("")
+	})
+}
+
+// saw says whether a packet of one of the attempts came to the host.
+func saw(h *evidence.Host, a *evidence.Address) bool {
+	return h.Watched != nil && slices.ContainsFunc(h.Watched.Packets, func(p evidence.Packet) bool {
+		return !p.Outgoing && slices.ContainsFunc(a.Attempts, func(t evidence.Attempt) bool {
+			return t.Tuple.Local.Port() == p.Src.Port() && t.Tuple.Local.Addr().Unmap().WithZone("") == p.Src.Addr().Unmap().WithZone("")
+		})
+	})
 }
 
 // hearAll waits for what the host tells of the whole run.
@@ -128,12 +142,12 @@ func (r *run) hearAll(ctx context.Context) {
 	const patience = 3 * time.Second
 	r.opts.Progress("waiting for what the host saw")
 	h, live := r.opts.Host.until(ctx, patience)
-	r.hear(h, live)
-	r.set.NotChecked = append(r.set.NotChecked, h.NotChecked...)
-	if !slices.ContainsFunc(r.set.Addresses, func(a evidence.Address) bool { return a.Host != nil }) {
-		r.set.NotChecked = append(r.set.NotChecked, evidence.NotChecked{Check: "the host's evidence",
-			Reason: "it is about a machine that has none of the addresses of the name", How: "name the address as the target"})
+	if r.hear(h, live) {
+		r.set.NotChecked = append(r.set.NotChecked, h.NotChecked...)
+		return
 	}
+	r.set.NotChecked = append(r.set.NotChecked, evidence.NotChecked{Check: "the host's evidence",
+		Reason: fmt.Sprintf("%s has not the target's address and saw no packet of ours: it is another machine", h.Name), How: "run tcpwhy host on the target, with --during while this runs"})
 }
 
 // ownHost looks at the server's side of a target on this host that did not answer

@@ -1,6 +1,10 @@
 package procinfo
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/tcpwhy/tcpwhy/internal/visible"
+)
 
 const (
 	maxUnit     = 256 // UNIT_NAME_MAX of systemd
@@ -64,9 +68,9 @@ func parsePath(path string) (unit, container string) {
 			container = id // the innermost
 		case !isUnit(e):
 		case unit == "":
-			unit = visible(e, maxUnit)
+			unit = visible.Text(e, maxUnit)
 		case strings.HasPrefix(unit, "user@") && !strings.Contains(unit, "/"):
-			unit += "/" + visible(e, maxUnit)
+			unit += "/" + visible.Text(e, maxUnit)
 		}
 		parent = e
 	}
@@ -95,10 +99,10 @@ func isUnit(e string) bool {
 // where ID has 64 hexadecimal digits.
 func containerID(e, parent string) string {
 	if name, ok := strings.CutPrefix(e, "lxc.payload."); ok {
-		return visible(name, maxName)
+		return visible.Text(name, maxName)
 	}
 	if parent == "lxc" {
-		return visible(e, maxName)
+		return visible.Text(e, maxName)
 	}
 	id := strings.TrimSuffix(e, ".scope")
 	id = id[strings.LastIndexAny(id, "-:")+1:]

@@ -4,6 +4,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"github.com/tcpwhy/tcpwhy/internal/visible"
 )
 
 const (
@@ -52,7 +54,7 @@ func Command(args []string) string {
 			short = r
 		}
 	}
-	return visible(line.String(), maxCommand)
+	return visible.Text(line.String(), maxCommand)
 }
 
 // mask replaces the secrets within one argument, and says whether the next is

@@ -1,8 +1,6 @@
 package procinfo
 
 import (
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -22,14 +20,3 @@ const (
 	maxCommand = 512 // characters of a command line
 	maxRead    = 8 << 10
 )
-
-// visible makes printable ASCII of s and cuts it to limit characters: control
-// characters, backslashes and what is not ASCII become escapes as in Go.
-func visible(s string, limit int) string {
-	q := strconv.QuoteToASCII(s[:min(len(s), 4*limit)])
-	q = strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
-	if len(q) > limit {
-		q = q[:limit-3] + "..."
-	}
-	return q
-}

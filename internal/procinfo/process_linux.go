@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tcpwhy/tcpwhy/internal/visible"
 )
 
 // userHZ is the unit of times in /proc/PID/stat, the same on every architecture
@@ -34,7 +36,7 @@ func Read(pid int) (Process, error) {
 		p.Started = time.Now().Add(-age).Round(time.Second / userHZ) // it is no more exact
 	}
 	if b, err := read(pid, "comm"); err == nil {
-		p.Name = visible(strings.TrimSuffix(string(b), "\n"), maxName)
+		p.Name = visible.Text(strings.TrimSuffix(string(b), "\n"), maxName)
 	}
 	if b, err := read(pid, "cmdline"); err == nil {
 		p.Command = Command(arguments(b))

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/shirou/gopsutil/v4/process"
+
+	"github.com/tcpwhy/tcpwhy/internal/visible"
 )
 
 // Read tells of a process what the system does. Units and containers exist on
@@ -23,7 +25,7 @@ func Read(pid int) (Process, error) {
 		return p, fmt.Errorf("process %d: %w", pid, err)
 	}
 	if name, err := proc.Name(); err == nil {
-		p.Name = visible(name, maxName)
+		p.Name = visible.Text(name, maxName)
 	}
 	if args, err := proc.CmdlineSlice(); err == nil {
 		p.Command = Command(args)

@@ -4,11 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"runtime"
 	"slices"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/tcpwhy/tcpwhy/internal/netns"
 	"github.com/tcpwhy/tcpwhy/internal/nettest"
@@ -88,7 +85,7 @@ func TestArrival(t *testing.T) {
 }
 
 func TestIPsecForbidden(t *testing.T) {
-	powerless(t, func() error {
+	nettest.Powerless(t, func() error {
 		if _, err := IPsec(); !errors.Is(err, os.ErrPermission) {
 			t.Errorf("IPsec for an ordinary user: %v", err)
 		}
@@ -97,23 +94,4 @@ func TestIPsecForbidden(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// powerless runs f as an ordinary user would: on a thread without capabilities,
-// which ends with it.
-func powerless(t *testing.T, f func() error) {
-	t.Helper()
-	errc := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never back
-		var none [2]unix.CapUserData
-		err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0])
-		if err == nil {
-			err = f()
-		}
-		errc <- err
-	}()
-	if err := <-errc; err != nil {
-		t.Fatal(err)
-	}
 }

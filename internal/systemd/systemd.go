@@ -98,11 +98,11 @@ func open(ctx context.Context, address string) (*Conn, error) {
 	case err == nil:
 		return &Conn{bus}, nil
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("D-Bus at %s: %w", visible(address), os.ErrPermission)
+		return nil, fmt.Errorf("D-Bus at %s: %w", shown(address), os.ErrPermission)
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%w: %s does not answer", ErrNoBus, visible(address))
+		return nil, fmt.Errorf("%w: %s does not answer", ErrNoBus, shown(address))
 	}
-	return nil, fmt.Errorf("%w: %s", ErrNoBus, visible(err.Error()))
+	return nil, fmt.Errorf("%w: %s", ErrNoBus, shown(err.Error()))
 }
 
 // Close ends the connection.
@@ -126,7 +126,7 @@ func (c *Conn) UnitByPID(ctx context.Context, pid int) (string, error) {
 	if err != nil {
 		return "", failed("unit of process "+strconv.Itoa(pid), err)
 	}
-	return visible(text(p, "Id")), nil
+	return shown(text(p, "Id")), nil
 }
 
 // Units gives the state of the units with these names, or that patterns with
@@ -145,12 +145,12 @@ func (c *Conn) Units(ctx context.Context, patterns ...string) ([]Unit, error) {
 	}
 	var units []Unit
 	for _, s := range status {
-		if s.LoadState == "not-found" || len(units) == maxUnits || slices.ContainsFunc(units, func(u Unit) bool { return u.Name == visible(s.Name) }) {
+		if s.LoadState == "not-found" || len(units) == maxUnits || slices.ContainsFunc(units, func(u Unit) bool { return u.Name == shown(s.Name) }) {
 			continue
 		}
 		u, err := c.unit(ctx, &s)
 		if err != nil {
-			return units, failed("state of unit "+visible(s.Name), err)
+			return units, failed("state of unit "+shown(s.Name), err)
 		}
 		units = append(units, u)
 	}
@@ -174,14 +174,14 @@ func (c *Conn) resolve(ctx context.Context, patterns []string) ([]string, error)
 		default:
 			loaded, err := c.bus.ListUnitsByPatternsContext(ctx, nil, []string{p})
 			if err != nil {
-				return nil, failed("units "+visible(p), err)
+				return nil, failed("units "+shown(p), err)
 			}
 			for _, u := range loaded {
 				add(u.Name)
 			}
 			files, err := c.bus.ListUnitFilesByPatternsContext(ctx, nil, []string{p})
 			if err != nil {
-				return nil, failed("files of units "+visible(p), err)
+				return nil, failed("files of units "+shown(p), err)
 			}
 			for _, f := range files {
 				add(path.Base(f.Path))
@@ -199,11 +199,11 @@ func (c *Conn) unit(ctx context.Context, s *sdbus.UnitStatus) (Unit, error) {
 		return Unit{}, err
 	}
 	u := Unit{
-		Name: visible(text(p, "Id")), Load: visible(text(p, "LoadState")), Active: visible(text(p, "ActiveState")), Sub: visible(text(p, "SubState")),
+		Name: shown(text(p, "Id")), Load: shown(text(p, "LoadState")), Active: shown(text(p, "ActiveState")), Sub: shown(text(p, "SubState")),
 		Since: moment(p, "StateChangeTimestamp"),
 	}
 	if u.Name == "" {
-		u.Name = visible(s.Name)
+		u.Name = shown(s.Name)
 	}
 	switch suffix := path.Ext(u.Name); suffix {
 	case ".service":
@@ -211,7 +211,7 @@ func (c *Conn) unit(ctx context.Context, s *sdbus.UnitStatus) (Unit, error) {
 		if err != nil {
 			return u, err
 		}
-		u.Result, u.ExitStatus = visible(text(p, "Result")), int(number(p, "ExecMainStatus"))
+		u.Result, u.ExitStatus = shown(text(p, "Result")), int(number(p, "ExecMainStatus"))
 		u.ExitCode = exitCodes[number(p, "ExecMainCode")]
 		u.Restarts, u.MainPID = int(number(p, "NRestarts")), int(number(p, "MainPID"))
 	case ".socket":
@@ -220,7 +220,7 @@ func (c *Conn) unit(ctx context.Context, s *sdbus.UnitStatus) (Unit, error) {
 		if err != nil {
 			return u, err
 		}
-		u.Result, u.Listens = visible(text(p, "Result")), streams(p["Listen"])
+		u.Result, u.Listens = shown(text(p, "Result")), streams(p["Listen"])
 	}
 	return u, nil
 }
@@ -236,7 +236,7 @@ func failed(what string, err error) error {
 	if errors.Is(err, dbus.ErrClosed) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s: %w", what, ErrNoBus)
 	}
-	return fmt.Errorf("%s: %s", what, visible(err.Error()))
+	return fmt.Errorf("%s: %s", what, shown(err.Error()))
 }
 
 func isDBusError(err error, names ...string) bool {

@@ -172,13 +172,3 @@ func TestBusOfAnother(t *testing.T) {
 		t.Errorf("%v, want os.ErrPermission", err)
 	}
 }
-
-func TestVisible(t *testing.T) {
-	for in, want := range map[string]string{
-		"nginx.service": "nginx.service", `a\x2db`: `a\x2db`, "a\x1b[2Jb\n": `a\x1b[2Jb\x0a`, "ü": `\xc3\xbc`, strings.Repeat("x", 300): strings.Repeat("x", 256) + "...",
-	} {
-		if got := visible(in); got != want {
-			t.Errorf("visible(%q) = %q, want %q", in, got, want)
-		}
-	}
-}

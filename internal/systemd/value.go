@@ -2,9 +2,10 @@ package systemd
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tcpwhy/tcpwhy/internal/visible"
 )
 
 // maxList bounds the addresses and names of one unit.
@@ -71,7 +72,7 @@ func streams(v any) []string {
 		kind, _ := p[0].(string)
 		address, _ := p[1].(string)
 		if kind == "Stream" {
-			list = append(list, visible(address))
+			list = append(list, shown(address))
 		}
 	}
 	return list
@@ -81,25 +82,10 @@ func strs(v any) []string {
 	list, _ := v.([]string)
 	list = slices.Clone(list[:min(len(list), maxList)])
 	for i := range list {
-		list[i] = visible(list[i])
+		list[i] = shown(list[i])
 	}
 	return list
 }
 
-// visible makes printable ASCII of s and bounds it. The backslash of names such
-// as "dev-disk\x2dby.device" stays, since people type it so.
-func visible(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		if b.Len() >= maxText {
-			b.WriteString("...")
-			break
-		}
-		if c := s[i]; c >= ' ' && c < 0x7f {
-			b.WriteByte(c)
-		} else {
-			b.WriteString(`\x` + strconv.FormatUint(uint64(c)|0x100, 16)[1:])
-		}
-	}
-	return b.String()
-}
+// shown is text that may be shown. The backslashes of the names of units stay.
+func shown(s string) string { return visible.Name(s, maxText) }

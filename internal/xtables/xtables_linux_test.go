@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tcpwhy/tcpwhy/internal/netns"
 	"github.com/tcpwhy/tcpwhy/internal/nettest"
 	"github.com/tcpwhy/tcpwhy/internal/xtables"
@@ -118,13 +120,21 @@ func TestReadMakesNoTables(t *testing.T) {
 
 // Without privilege the error says so.
 func TestReadNotPermitted(t *testing.T) {
-	if netns.Privileged() {
-		nettest.Unsupported(t, "an ordinary user")
-	}
-	nettest.NeedFile(t, "/proc/thread-self/net/ip_tables_names")
-	if _, err := xtables.Read(t.Context(), xtables.IPv4); !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("got %v, want a permission error", err)
-	}
+	nettest.InUserNS(t, func(t *testing.T) {
+		ns := newNS(t)
+		ipt(t, ns, nettest.NeedProgram(t, "iptables-legacy"), "-A", "INPUT", "-j", "DROP")
+		err := ns.Do(func() error { // on a thread that ends
+			var none [2]unix.CapUserData
+			if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
+				return err
+			}
+			_, err := xtables.Read(t.Context(), xtables.IPv4)
+			return err
+		})
+		if !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("got %v, want a permission error", err)
+		}
+	})
 }
 
 // A comment with terminal escapes comes out harmless.

@@ -10,7 +10,6 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/collect"
 	"github.com/tcpwhy/tcpwhy/internal/collect/firewall"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
-	"github.com/tcpwhy/tcpwhy/internal/netns"
 	"github.com/tcpwhy/tcpwhy/internal/nettest"
 )
 
@@ -446,12 +445,12 @@ func TestHostileNames(t *testing.T) {
 
 // Without privilege there is no verdict, and the reason says what is missing.
 func TestNotPermitted(t *testing.T) {
-	if netns.Privileged() {
-		nettest.Unsupported(t, "an ordinary user")
-	}
-	fw, missing, err := firewall.Read(t.Context(), collect.Env{Clock: collect.NewClock()},
-		[]firewall.Query{{Server: netip.MustParseAddrPort("192.0.2.1:80")}})
-	if err != nil || len(fw.Verdicts) != 0 || len(missing) == 0 || missing[0].Reason != "needs CAP_NET_ADMIN" {
-		t.Errorf("got %+v, %+v, %v", fw, missing, err)
-	}
+	nettest.Powerless(t, func() error {
+		fw, missing, err := firewall.Read(t.Context(), collect.Env{Clock: collect.NewClock()},
+			[]firewall.Query{{Server: netip.MustParseAddrPort("192.0.2.1:80")}})
+		if len(fw.Verdicts) != 0 || len(missing) == 0 || missing[0].Reason != "needs CAP_NET_ADMIN" {
+			t.Errorf("got %+v, %+v, %v", fw, missing, err)
+		}
+		return err
+	})
 }

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"golang.org/x/sys/unix"
 
 	"github.com/tcpwhy/tcpwhy/internal/collect"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
@@ -340,30 +338,11 @@ func TestKilled(t *testing.T) {
 
 func TestForbidden(t *testing.T) {
 	nettest.LeakCheck(t)
-	powerless(t, func() error {
+	nettest.Powerless(t, func() error {
 		_, err := Watch(t.Context(), collect.Env{}, Options{Port: 80})
 		if !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {
 			t.Errorf("an ordinary user: %v", err)
 		}
 		return nil
 	})
-}
-
-// powerless runs f as an ordinary user would: on a thread without capabilities,
-// which ends with it.
-func powerless(t *testing.T, f func() error) {
-	t.Helper()
-	errc := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never back
-		var none [2]unix.CapUserData
-		err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0])
-		if err == nil {
-			err = f()
-		}
-		errc <- err
-	}()
-	if err := <-errc; err != nil {
-		t.Fatal(err)
-	}
 }

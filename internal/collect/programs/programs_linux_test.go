@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -214,7 +213,7 @@ func TestCollectCgroups(t *testing.T) {
 // TestOrdinaryUser asks where no BPF is allowed.
 func TestOrdinaryUser(t *testing.T) {
 	nettest.LeakCheck(t)
-	powerless(t, func() error {
+	nettest.Powerless(t, func() error {
 		_, missed, err := Collect(t.Context(), os.Getpid())
 		for _, check := range []string{"BPF programs of tcx", "BPF programs of the network namespace"} {
 			if !slices.ContainsFunc(missed, func(n evidence.NotChecked) bool {
@@ -225,25 +224,6 @@ func TestOrdinaryUser(t *testing.T) {
 		}
 		return err
 	})
-}
-
-// powerless runs f as an ordinary user would: on a thread without capabilities,
-// which ends with it.
-func powerless(t *testing.T, f func() error) {
-	t.Helper()
-	errc := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never back
-		var none [2]unix.CapUserData
-		err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0])
-		if err == nil {
-			err = f()
-		}
-		errc <- err
-	}()
-	if err := <-errc; err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestCancelled(t *testing.T) {
