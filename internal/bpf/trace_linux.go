@@ -16,7 +16,6 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,8 +54,9 @@ func Trace(f Filter) (*Tracer, error) {
 		return nil, err
 	}
 	// Before Linux 5.11 BPF memory counts against a limit. Where that cannot be
-	// raised, loading says so.
-	_ = rlimit.RemoveMemlock()
+	// raised, loading says so. (Package rlimit of ebpf asks the kernel about it when
+	// a program starts, whatever that does then.)
+	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 	var objects tracerObjects
 	if err := spec.LoadAndAssign(&objects, &ebpf.CollectionOptions{Cache: types}); err != nil {
 		return nil, loadError(err)

@@ -192,7 +192,7 @@ func (f *labFlags) check() error {
 	case f.ipv4 && f.ipv6:
 		return bad("-4 and -6 exclude each other", "Leave one of them out.")
 	case f.root && f.ordinary, f.root && f.host, f.ordinary && f.host:
-		return bad("--root, --ordinary and --host exclude each other", "Leave all but one of them out.")
+		return bad("--root, --ordinary and --host exclude each other", "Leave one of them, and no other.")
 	case f.port < 0 || f.port > 65535:
 		return bad(fmt.Sprintf("--port %d is no port", f.port), "Ports are 1 to 65535.")
 	case f.loss < 0 || f.loss > 100:

@@ -40,7 +40,7 @@ func oddRefusals() []Scenario {
 			Name: "no-listener-lossy", Cause: "no-listener", Also: []string{"packet-loss"}, prove: proveLoss(5, Refused),
 			Shows: "Connection refused: nothing listens. 5 % of all packets are lost.",
 			// The attempt that failed may be one whose SYN the host never saw.
-			Ideal: Ideal{Ordinary: lossy, Root: lossy, Host: lossy},
+			Ideal: Ideal{Ordinary: and(lossy, "local-firewall-drop"), Root: lossy, Host: lossy},
 			fault: func(l *Lab) { l.lose(5) },
 		}.closed(),
 	}

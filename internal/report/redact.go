@@ -3,6 +3,7 @@ package report
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,8 +54,15 @@ func (r *Redactor) Redact(d *verdict.Diagnosis) *verdict.Diagnosis {
 
 func (r *Redactor) copyOf(d *verdict.Diagnosis) *verdict.Diagnosis {
 	r.learn(&d.Set)
+	// What a host told of itself is left out: no report shows more of it than the
+	// facts, and it holds much that is nobody's business.
+	from := *d
+	from.Set.Addresses = slices.Clone(from.Set.Addresses)
+	for i := range from.Set.Addresses {
+		from.Set.Addresses[i].Host = nil
+	}
 	out := &verdict.Diagnosis{}
-	r.walk(reflect.ValueOf(out).Elem(), reflect.ValueOf(d).Elem(), "")
+	r.walk(reflect.ValueOf(out).Elem(), reflect.ValueOf(&from).Elem(), "")
 	return out
 }
 
@@ -89,10 +97,41 @@ func (r *Redactor) learn(set *evidence.Set) {
 		for _, p := range a.Packets {
 			n.knowInterface(p.Interface)
 		}
+		if a.Host != nil {
+			r.learnHost(a.Host)
+		}
 		if a.Route != nil {
 			n.knowInterface(a.Route.Interface)
 			for _, l := range a.Route.DownLinks {
 				n.knowInterface(l.Name)
+			}
+		}
+	}
+}
+
+// learnHost takes in what the facts may quote of a host.
+func (r *Redactor) learnHost(h *evidence.Host) {
+	n := &r.names
+	n.know(h.Name, true)
+	for _, a := range h.Addresses {
+		n.knowInterface(a.Interface)
+	}
+	if h.Watched != nil {
+		for _, p := range h.Watched.Packets {
+			n.knowInterface(p.Interface)
+		}
+	}
+	if h.Service != nil {
+		for _, l := range h.Service.Log {
+			n.knowPhrase("log line", l.Text)
+		}
+	}
+	if h.Firewall != nil {
+		for _, list := range [][]evidence.RuleVerdict{h.Firewall.Verdicts, h.Firewall.Traces} {
+			for _, v := range list {
+				if v.Rule != nil {
+					n.knowPhrase("comment", v.Rule.Comment)
+				}
 			}
 		}
 	}
