@@ -102,7 +102,7 @@ func (f *hostFlags) parse(args []string) error {
 	case f.during < 0 || f.during > 24*time.Hour:
 		return &usageError{"--during must be at most 24h", "For example: --during 10s"}
 	case f.trace && !f.watch && f.during == 0:
-		return &usageError{"--trace sees packets only while it waits for them", "Say for how long: --during 10s, or --watch."}
+		return &usageError{"--trace sees packets only while it waits for them", "Say for how long, for example: --during 10s"}
 	case f.trace && f.watch:
 		return &usageError{"--watch shows no rules", "Use --trace with --during."}
 	}

@@ -133,7 +133,7 @@ var programs = map[string]map[string]string{
 		"az network nic list-effective-nsg": "--resource-group --name",
 		"az network nsg rule create":        "-g --nsg-name -n --priority --protocol --destination-port-ranges",
 		"az network nsg rule delete":        "--resource-group --nsg-name --name",
-		"az network nsg rule list":          "--resource-group --nsg-name --include-default --output",
+		"az network nsg rule list":          "--resource-group --nsg-name --output",
 	},
 	"gcp": {
 		"gcloud compute firewall-rules create":                                "--network --allow --source-ranges",
