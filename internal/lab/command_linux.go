@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -71,16 +72,19 @@ func (l *Lab) inhabit(host string) {
 	if l.err != nil {
 		return
 	}
-	c := l.Command(host, false, "/bin/sh", "-c", "read nothing")
-	stdin, err := c.StdinPipe()
-	if err == nil {
-		err = c.Start()
+	stdin, end, err := os.Pipe()
+	if err != nil {
+		l.fail(err)
+		return
 	}
+	l.closers = append(l.closers, end)
+	c := l.Command(host, false, "/bin/sh", "-c", "read nothing")
+	c.Stdin = stdin
+	err = errors.Join(c.Start(), stdin.Close())
 	if err != nil {
 		l.fail(fmt.Errorf("a process on %s: %w", host, err))
 		return
 	}
-	l.closers = append(l.closers, stdin)
 	l.serving.Go(func() { _ = c.Wait() })
 }
 

@@ -37,8 +37,9 @@ func pathFirewalls() []Scenario {
 			// RST is that of something on the way, a firewall or a forwarded port.
 			Name: "path-firewall-reset-dead-host", Cause: reset, Connect: Refused,
 			Shows: "Connection refused for an address that nobody has: a router resets the port.",
-			// What resets for everybody behind it looks like a host.
-			Ideal: leaves(refusals, refusals),
+			// What resets for everybody behind it looks like a host, and there is none
+			// that could tell more.
+			Ideal: Ideal{Ordinary: refusals, Root: refusals, Host: refusals},
 			setup: func(l *Lab) {
 				l.service(Server)
 				l.dst = l.nobody()
