@@ -22,6 +22,9 @@ import (
 // traceRaw traces from the client as root.
 func traceRaw(n *routertest.Net, ctx context.Context, env collect.Env, to netip.AddrPort, o path.Options) (p evidence.Path, err error) {
 	env.Clock = collect.NewClock()
+	if o.Settle == 0 {
+		o.Settle = patient
+	}
 	n.Client.Do(func() { p, err = path.TraceRaw(ctx, env, to, o) })
 	return p, err
 }

@@ -47,12 +47,19 @@ func describe(p evidence.Path) string {
 	return strings.Join(parts, ", ")
 }
 
+// patient is what tests wait for an answer instead of the default, which is made
+// for round trips and not for a processor that has other tests to run.
+const patient = 300 * time.Millisecond
+
 func trace(t *testing.T, n *routertest.Net, to netip.AddrPort, o path.Options) evidence.Path {
 	t.Helper()
 	var (
 		p   evidence.Path
 		err error
 	)
+	if o.Settle == 0 {
+		o.Settle = patient
+	}
 	n.Client.AsUser(func() {
 		p, err = path.Trace(t.Context(), collect.Env{Clock: collect.NewClock()}, to, o)
 	})
