@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"time"
 
@@ -16,17 +15,14 @@ type book struct {
 	most     int // connections kept, of a part
 	mostSeen int // of a part
 	parts    [tcpflow.Parts]part
+	addrs    *addrs
 
-	list  []netip.Addr // the addresses
-	kept  []kept       // in the order of the captures
-	notes uint64       // connections without an entry in kept or seen
+	kept  []kept // in the order of the captures
+	notes uint64 // connections without an entry in kept or seen
 }
 
 // part of a book. One goroutine at a time uses it.
 type part struct {
-	v4      map[uint32]uint32 // the place of an address in list
-	v6      map[[16]byte]uint32
-	list    []netip.Addr
 	seen    list[seen]
 	kept    list[kept]
 	blob    [][]byte
@@ -53,7 +49,7 @@ type seen struct {
 	at             int64  // of the first packet
 	answer         uint32 // ms from there to the answer
 	last           uint32 // ms to the server's last packet with data, or its answer
-	client, server uint32 // in the list of addresses
+	client, server uint32 // in addrs.list
 	kept           uint32 // its place in kept, from 1; 0 if it was not
 	pair           uint32 // in peers.pairs
 	port           uint16
@@ -75,7 +71,7 @@ type kept struct {
 	number         uint64
 	first, last    int64
 	watched        int64  // -1 until the end of the capture is known
-	client, server uint32 // in the list of addresses
+	client, server uint32 // in addrs.list
 	seen           uint32 // its place in peers.seen
 	offset         uint32 // of its recording in chunk
 	length         uint16
@@ -102,7 +98,7 @@ const (
 )
 
 func newBook(o Options) *book {
-	b := &book{all: o.All, most: o.MaxConnections, mostSeen: maxSeen}
+	b := &book{all: o.All, most: o.MaxConnections, mostSeen: maxSeen, addrs: newAddrs()}
 	if b.most <= 0 {
 		b.most = tcpflow.DefaultMaxConnections()
 	}
@@ -110,31 +106,7 @@ func newBook(o Options) *book {
 		b.most = (b.most + tcpflow.Parts - 1) / tcpflow.Parts
 		b.mostSeen /= tcpflow.Parts
 	}
-	for i := range b.parts {
-		b.parts[i].v4, b.parts[i].v6 = map[uint32]uint32{}, map[[16]byte]uint32{}
-	}
 	return b
-}
-
-// addr gives the place of an address in the list of the part.
-func (p *part) addr(a netip.Addr) uint32 {
-	n := uint32(len(p.list))
-	if a.Is4() {
-		b := a.As4()
-		key := binary.BigEndian.Uint32(b[:])
-		if i, ok := p.v4[key]; ok {
-			return i
-		}
-		p.v4[key] = n
-	} else {
-		key := a.As16()
-		if i, ok := p.v6[key]; ok {
-			return i
-		}
-		p.v6[key] = n
-	}
-	p.list = append(p.list, a)
-	return n
 }
 
 // add takes a connection, and says whether it was kept for a verdict.
@@ -145,7 +117,7 @@ func (b *book) add(part, file int, c *tcpflow.Conn) bool {
 		return false
 	}
 	s := look(c)
-	s.client, s.server, s.port = p.addr(c.Client.Addr()), p.addr(c.Server.Addr()), c.Server.Port()
+	s.client, s.server, s.port = b.addrs.number(c.Client.Addr()), b.addrs.number(c.Server.Addr()), c.Server.Port()
 	o := odd(c)
 	keep := b.all || !c.Established || o != 0 || suspicious(c)
 	if keep && (p.kept.n == b.most || len(p.blob) == mostChunks) {
@@ -214,11 +186,11 @@ func (b *book) recording(r *evidence.Recording, k *kept) *evidence.Recording {
 }
 
 func (b *book) client(k *kept) netip.AddrPort {
-	return netip.AddrPortFrom(b.list[k.client], k.clientPort)
+	return netip.AddrPortFrom(b.addrs.list[k.client], k.clientPort)
 }
 
 func (b *book) server(k *kept) netip.AddrPort {
-	return netip.AddrPortFrom(b.list[k.server], k.serverPort)
+	return netip.AddrPortFrom(b.addrs.list[k.server], k.serverPort)
 }
 
 // look sums a connection up for the verdicts about others.

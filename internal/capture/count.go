@@ -13,7 +13,7 @@ import (
 
 // target is a service, whoever asks for it.
 type target struct {
-	server uint32 // in book.list
+	server uint32 // in book.addrs.list
 	port   uint16
 }
 
@@ -156,7 +156,7 @@ func (r *Result) tallies(groups, targets []tally, all []entry, i int) (g, t []ta
 func (c *counting) attempts() {
 	// The targets of a server are together, by port.
 	ports := make([]uint16, len(c.targets))
-	servers := make([][2]uint32, len(c.r.book.list))
+	servers := make([][2]uint32, len(c.r.book.addrs.list))
 	for i := range c.targets {
 		t := &c.targets[i]
 		ports[i] = t.port
@@ -239,12 +239,12 @@ func (c *counting) give(most int) {
 }
 
 func (c *counting) server(t *tally) netip.AddrPort {
-	return netip.AddrPortFrom(c.r.book.list[t.server], t.port)
+	return netip.AddrPortFrom(c.r.book.addrs.list[t.server], t.port)
 }
 
 func (c *counting) name(t *tally) string {
 	b := c.r.book
-	return c.r.names.of(b.list[b.kept[t.example].client], b.list[t.server], tcpflow.Time(t.first))
+	return c.r.names.of(b.addrs.list[b.kept[t.example].client], b.addrs.list[t.server], tcpflow.Time(t.first))
 }
 
 func (s *Summary) count(o Odd) {

@@ -24,7 +24,7 @@ type Filter struct {
 // matcher is a filter prepared for a result: what it says of each server.
 type matcher struct {
 	Filter
-	servers []bool // by place in book.list; nil for all
+	servers []bool // by place in book.addrs.list; nil for all
 }
 
 func (r *Result) matcher(f Filter) *matcher {
@@ -33,8 +33,8 @@ func (r *Result) matcher(f Filter) *matcher {
 		return m
 	}
 	host := strings.TrimSuffix(f.Host, ".")
-	m.servers = make([]bool, len(r.book.list))
-	for i, addr := range r.book.list {
+	m.servers = make([]bool, len(r.book.addrs.list))
+	for i, addr := range r.book.addrs.list {
 		m.servers[i] = (!f.Addr.IsValid() || f.Addr == addr) && (host == "" || r.names.known(host, addr))
 	}
 	return m

@@ -219,11 +219,9 @@ func likeness(c *Connection) string {
 func (r *Result) settled(tell func(*Connection, *Result)) {
 	b := r.book
 	p := &b.parts[0]
-	b.list = p.list
 	k := *p.kept.at(p.kept.n - 1)
 	k.watched = int64(linger)
 	c, early := r.conversation(&evidence.Recording{}, &k, p.sofar(&k))
-	b.list = nil
 	if full := r.diagnosed(&k, &c, early); full.State == Failed {
 		tell(full, r)
 	}

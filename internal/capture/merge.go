@@ -2,7 +2,6 @@ package capture
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,74 +27,103 @@ func parallel(workers, n int, do func(worker, i int)) {
 // merge makes one book of the parts, and gives what was seen by pairs of hosts.
 // The result does not depend on the workers.
 func (b *book) merge(workers int) *peers {
-	number := map[netip.Addr]uint32{}
-	var addrs, places [tcpflow.Parts][]uint32
+	var places [tcpflow.Parts][]uint32
 	for i := range b.parts {
-		p := &b.parts[i]
-		addrs[i] = make([]uint32, len(p.list))
-		for j, a := range p.list {
-			n, ok := number[a]
-			if !ok {
-				n = uint32(len(b.list))
-				number[a] = n
-				b.list = append(b.list, a)
-			}
-			addrs[i][j] = n
-		}
-		b.notes += p.notes
-		places[i] = make([]uint32, p.kept.n+1)
+		b.notes += b.parts[i].notes
+		places[i] = make([]uint32, b.parts[i].kept.n+1)
 	}
-	b.mergeKept(workers, &addrs, &places)
-	return b.mergeSeen(workers, &addrs, &places)
+	b.mergeKept(workers, &places)
+	return b.mergeSeen(workers, &places)
+}
+
+// numbered is a connection in what a part has kept.
+type numbered struct {
+	order uint64
+	at    uint32
 }
 
 // mergeKept puts what the parts have kept into the order of the captures. The
 // places are those of each part's in all, both from 1.
-func (b *book) mergeKept(workers int, addrs, places *[tcpflow.Parts][]uint32) {
-	const none = ^uint64(0)
-	type place struct {
-		order uint64
-		at    uint32 // in the part
-	}
-	var lists [tcpflow.Parts][]place
-	var heads [tcpflow.Parts]uint64
-	head := func(part int) uint64 {
-		if len(lists[part]) == 0 {
-			return none
-		}
-		return lists[part][0].order
-	}
+func (b *book) mergeKept(workers int, places *[tcpflow.Parts][]uint32) {
+	var lists [tcpflow.Parts][]numbered
 	parallel(workers, len(lists), func(_, i int) {
 		l := &b.parts[i].kept
-		lists[i] = make([]place, l.n)
+		lists[i] = make([]numbered, l.n)
 		for j := range lists[i] {
-			lists[i][j] = place{l.at(j).order(), uint32(j)}
+			lists[i][j] = numbered{l.at(j).order(), uint32(j)}
 		}
-		slices.SortFunc(lists[i], func(x, y place) int { return cmp.Compare(x.order, y.order) })
-		heads[i] = head(i)
+		slices.SortFunc(lists[i], func(x, y numbered) int { return cmp.Compare(x.order, y.order) })
 	})
-	total := 0
-	for _, l := range lists {
+	total, longest := 0, 0
+	for i, l := range lists {
 		total += len(l)
+		if len(l) > len(lists[longest]) {
+			longest = i
+		}
 	}
-	b.kept = make([]kept, 0, total)
-	for range total {
+	b.kept = make([]kept, total)
+	// Stretches of the captures are merged at the same time. The longest list
+	// says where they end.
+	const least = 1 << 10
+	by := lists[longest]
+	n := min(len(by)/least, 4*workers) + 1
+	parallel(workers, n, func(_, i int) {
+		var some [tcpflow.Parts][]numbered
+		to := 0
+		for part, l := range lists {
+			from, end := 0, len(l)
+			if i > 0 {
+				from = before(l, by[i*len(by)/n].order)
+			}
+			if i < n-1 {
+				end = before(l, by[(i+1)*len(by)/n].order)
+			}
+			some[part] = l[from:end]
+			to += from
+		}
+		b.mergeSome(&some, to, places)
+	})
+	for i := range b.parts {
+		b.parts[i].kept = list[kept]{}
+	}
+}
+
+// before tells how many of a list come before a place in the captures.
+func before(l []numbered, order uint64) int {
+	n, _ := slices.BinarySearchFunc(l, order, func(x numbered, o uint64) int { return cmp.Compare(x.order, o) })
+	return n
+}
+
+// mergeSome merges sorted lists of the parts into b.kept, from a place on.
+func (b *book) mergeSome(lists *[tcpflow.Parts][]numbered, to int, places *[tcpflow.Parts][]uint32) {
+	const none = ^uint64(0)
+	var heads [tcpflow.Parts]uint64
+	for i, l := range lists {
+		heads[i] = none
+		if len(l) > 0 {
+			heads[i] = l[0].order
+		}
+	}
+	for {
 		part := 0
 		for i, n := range heads {
 			if n < heads[part] {
 				part = i
 			}
 		}
-		from := lists[part][0].at
-		lists[part] = lists[part][1:]
-		heads[part] = head(part)
-		k := *b.parts[part].kept.at(int(from))
-		k.client, k.server = addrs[part][k.client], addrs[part][k.server]
-		b.kept = append(b.kept, k)
-		places[part][from+1] = uint32(len(b.kept))
-	}
-	for i := range b.parts {
-		b.parts[i].kept = list[kept]{}
+		if heads[part] == none {
+			return
+		}
+		l := lists[part]
+		from := l[0].at
+		l = l[1:]
+		lists[part], heads[part] = l, none
+		if len(l) > 0 {
+			heads[part] = l[0].order
+		}
+		b.kept[to] = *b.parts[part].kept.at(int(from))
+		to++
+		places[part][from+1] = uint32(to)
 	}
 }
 
@@ -111,8 +139,13 @@ const (
 
 func hashOf(n uint64) uint32 { return uint32(n * 0x9e3779b97f4a7c15 >> (64 - bucketBits)) }
 
+// hash of the pair of hosts, the best bits of which are the upper ones.
+func (s *seen) hash() uint64 {
+	return (uint64(s.client)<<32 | uint64(s.server)) * 0x9e3779b97f4a7c15
+}
+
 // bucket of the pair of hosts.
-func (s *seen) bucket() uint32 { return hashOf(uint64(s.client)<<32 | uint64(s.server)) }
+func (s *seen) bucket() uint32 { return uint32(s.hash() >> (64 - bucketBits)) }
 
 // partition divides a list into buckets, and tells where each begins.
 func partition[T any](in []T, bucket func(*T) uint32) (out []T, starts [buckets + 1]uint32) {
@@ -137,11 +170,11 @@ func partition[T any](in []T, bucket func(*T) uint32) (out []T, starts [buckets 
 
 // mergeSeen sorts what was seen by the two hosts, then by port, time and
 // outcome.
-func (b *book) mergeSeen(workers int, addrs, places *[tcpflow.Parts][]uint32) *peers {
+func (b *book) mergeSeen(workers int, places *[tcpflow.Parts][]uint32) *peers {
 	var at [tcpflow.Parts][buckets]uint32
 	parallel(workers, len(b.parts), func(_, i int) {
 		for s := range b.parts[i].seen.all() {
-			s.client, s.server, s.kept = addrs[i][s.client], addrs[i][s.server], places[i][s.kept]
+			s.kept = places[i][s.kept]
 			at[i][s.bucket()]++
 		}
 	})
@@ -165,9 +198,8 @@ func (b *book) mergeSeen(workers int, addrs, places *[tcpflow.Parts][]uint32) *p
 		}
 		b.parts[i].seen = list[seen]{}
 	})
-	parallel(workers, buckets, func(_, k int) {
-		slices.SortFunc(p.seen[starts[k]:starts[k+1]], compareSeen)
-	})
+	sorters := make([]sorter, workers)
+	parallel(workers, buckets, func(w, k int) { sorters[w].sort(p.seen[starts[k]:starts[k+1]]) })
 	for i := range p.seen {
 		s := &p.seen[i]
 		if i == 0 || s.client != p.seen[i-1].client || s.server != p.seen[i-1].server {
@@ -177,6 +209,34 @@ func (b *book) mergeSeen(workers int, addrs, places *[tcpflow.Parts][]uint32) *p
 	}
 	p.pairs = append(p.pairs, total)
 	return p
+}
+
+// sorter sorts what was seen, in memory that it uses anew.
+type sorter struct {
+	keys []uint64
+	was  []seen
+}
+
+// sort brings together what is about the same two hosts, in the order of
+// compareSeen. Most pairs of hosts are there once: numbers are sorted by a hash of
+// them, and compared is only what has the same.
+func (x *sorter) sort(list []seen) {
+	x.keys = x.keys[:0]
+	for i := range list {
+		x.keys = append(x.keys, list[i].hash()>>(32-bucketBits)<<32|uint64(i))
+	}
+	slices.Sort(x.keys)
+	x.was = append(x.was[:0], list...)
+	from := 0
+	for i, k := range x.keys {
+		list[i] = x.was[uint32(k)]
+		if i+1 == len(list) || x.keys[i+1]>>32 != k>>32 {
+			if i > from {
+				slices.SortFunc(list[from:i+1], compareSeen)
+			}
+			from = i + 1
+		}
+	}
 }
 
 func compareSeen(x, y seen) int {

@@ -40,6 +40,7 @@ type point struct {
 // host is what a client saw of a server host.
 type host struct {
 	seen   []seen  // by port and time
+	lone   bool    // there is one connection only, and nothing to compare it with
 	points []point // by time
 	open   []limit
 	closed []limit
@@ -102,6 +103,9 @@ func (p *peers) of(k *kept) (out evidence.Peers) {
 // fill makes of what was seen what is asked for, in memory that it uses anew.
 func (h *host) fill(run []seen) {
 	h.seen = run
+	if h.lone = len(run) == 1 && run[0].class != classOlder; h.lone {
+		return
+	}
 	h.points, h.open, h.closed = h.points[:0], h.open[:0], h.closed[:0]
 	for i := range run {
 		s := &run[i]
@@ -193,6 +197,9 @@ func (h *host) port(lo, hi int) {
 // i is its place in seen.
 func (h *host) peers(k *kept, i int, out *evidence.Peers) {
 	*out = evidence.Peers{OpenTTLs: out.OpenTTLs[:0], ClosedTTLs: out.ClosedTTLs[:0]}
+	if h.lone {
+		return
+	}
 	if h.seen[i].told() {
 		h.attempts(i, out)
 	}

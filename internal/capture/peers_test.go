@@ -61,6 +61,8 @@ func TestPeers(t *testing.T) {
 		want   evidence.Peers
 	}{
 		"alone":             {nil, at{100, 't', 80, 0}, evidence.Peers{}},
+		"alone, refused":    {nil, at{100, 'r', 80, 62}, evidence.Peers{}},
+		"alone, open":       {nil, at{100, 'o', 80, 62}, evidence.Peers{}},
 		"steady":            {[]at{{10, 't', 80, 0}, {50, 't', 80, 0}}, at{100, 't', 80, 0}, evidence.Peers{Same: 2, SYNs: 6, LostSYNs: 6}},
 		"went down":         {[]at{{90, 'o', 80, 62}, {95, 't', 80, 0}}, at{100, 't', 80, 0}, evidence.Peers{Same: 1, SYNs: 3, LostSYNs: 3, Changed: true}},
 		"came up":           {[]at{{110, 'o', 80, 62}}, at{100, 't', 80, 0}, evidence.Peers{Changed: true}},

@@ -32,11 +32,14 @@ func (q *lingerQueue) due(now int64, most int) []lingering {
 
 // look puts a connection into a queue, delay after now. A connection is in one
 // queue once at most, so that with those that have gone left out a queue is no
-// longer than the table.
+// longer than the table. They are all over the memory, and looked for only when
+// a queue is longer than that.
 func (s *shard) look(q *lingerQueue, c *conn, id uint32, now, delay int64) {
 	if len(q.all) == cap(q.all) {
 		q.all = append(q.all[:0], q.all[q.next:]...)
-		q.all = slices.DeleteFunc(q.all, func(l lingering) bool { return s.conns.at(l.id).number != l.number })
+		if len(q.all) > s.live {
+			q.all = slices.DeleteFunc(q.all, func(l lingering) bool { return s.conns.at(l.id).number != l.number })
+		}
 		q.next = 0
 	}
 	c.set |= isQueued
