@@ -104,8 +104,20 @@ func supposed(h *evidence.Host, at netip.AddrPort) []evidence.Fact {
 		}
 	}
 	suppose(evidence.HostSYN, evidence.Yes, "a SYN is supposed to arrive")
+	if !h.Client.IsValid() && h.Watched == nil && unheard(o.facts) {
+		const text = "the client is supposed to be one that the host can answer; --from ADDR has that looked up"
+		suppose(evidence.HostBack, evidence.Yes, text)
+		suppose(evidence.HostRPFilter, evidence.Yes, text)
+	}
 	suppose(evidence.TargetHere, yesNo(at.Addr().IsLoopback() || h.Client == at.Addr()), "the client is supposed to be where --from says, or on another machine")
 	return o.facts
+}
+
+// unheard says that no socket takes what comes to the address, whoever sends it.
+func unheard(facts []evidence.Fact) bool {
+	return slices.ContainsFunc(facts, func(f evidence.Fact) bool {
+		return f.Key == evidence.HostSockets && (f.Value == evidence.SocketsNone || f.Value == evidence.SocketsLoopback || f.Value == evidence.SocketsElsewhere)
+	})
 }
 
 // lastAttempt is the four-tuple of the last SYN that was seen for the address.

@@ -47,6 +47,10 @@ func TestHosted(t *testing.T) {
 		// A listener may still want signatures or a TTL, which nothing shows.
 		{"well", func(*evidence.Host) {}, verdict.Open, verdict.None, false},
 		{"nobody listens", func(h *evidence.Host) { h.Sockets.Listeners = nil }, verdict.Refused, "no-listener", true},
+		{"nobody listens, whoever asks", func(h *evidence.Host) {
+			h.Sockets.Listeners, h.Client, h.Returns = nil, netip.Addr{}, nil
+			h.Firewall.Verdicts[0].Tuple.Local, h.Firewall.Verdicts[1].Tuple.Remote = netip.AddrPort{}, netip.AddrPort{}
+		}, verdict.Refused, "no-listener", true},
 		{"loopback only", func(h *evidence.Host) { h.Sockets.Listeners[0].Addr = netip.MustParseAddrPort("127.0.0.1:5432") }, verdict.Refused, "listens-on-loopback", true},
 		{"another address", func(h *evidence.Host) { h.Sockets.Listeners[0].Addr = netip.MustParseAddrPort("192.0.2.8:5432") }, verdict.Refused, "listens-elsewhere", true},
 		{"IPv6 only", func(h *evidence.Host) {

@@ -138,7 +138,7 @@ func elsewhere(ctx context.Context, port uint16, made origins) (all []evidence.L
 		how = command(port)
 	}
 	if found.Hidden > 0 {
-		note(how, "hidden namespaces (of %d processes): needs CAP_SYS_PTRACE, and CAP_SYS_ADMIN to enter them", found.Hidden)
+		note(how, "those of processes that hide theirs (%d): needs CAP_SYS_PTRACE, and CAP_SYS_ADMIN to enter them", found.Hidden)
 	}
 	if denied > 0 {
 		note(how, "namespaces that may not be entered (%d): needs CAP_SYS_ADMIN", denied)
