@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tcpwhy/tcpwhy/internal/nettest"
 )
 
 // closedPort is host:port of the loopback address where nothing listens until
@@ -169,18 +171,6 @@ func handled(t testing.TB, handle func(net.Conn)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				handle(c)
-			}()
-		}
-	}()
+	nettest.Serve(t, ln, handle)
 	return ln.Addr().String()
 }

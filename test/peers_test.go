@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tcpwhy/tcpwhy/internal/lab"
+	"github.com/tcpwhy/tcpwhy/internal/nettest"
 )
 
 // Peers that never end, and peers that send what a terminal would obey.
@@ -125,19 +126,7 @@ func serveAt(t *testing.T, l *lab.Lab, host string, at netip.AddrPort, handle fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				handle(c)
-			}()
-		}
-	}()
+	nettest.Serve(t, ln, handle)
 }
 
 // Name servers that answer what is no answer.

@@ -9,8 +9,11 @@
 package nettest
 
 import (
+	"bufio"
+	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 )
@@ -47,8 +50,9 @@ func NeedFile(t testing.TB, path string) {
 	}
 }
 
-// Patience bounds every wait for something that happens soon.
-const Patience = 5 * time.Second
+// Patience bounds every wait for something that happens soon, with processors that
+// have much else to do.
+const Patience = 20 * time.Second
 
 // Eventually fails the test with what if ok does not become true within
 // Patience.
@@ -81,4 +85,48 @@ func Build(t testing.TB, pkg string) string {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
 	}
 	return program
+}
+
+// Start starts a program that lives until its standard input ends, which it does
+// with the test, and gives the first line that it prints.
+func Start(t testing.TB, cmd *exec.Cmd) string {
+	t.Helper()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		_ = cmd.Wait() // ended by the test, perhaps
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("%v ends before it prints a line: %v", cmd.Args, err)
+	}
+	return strings.TrimSuffix(line, "\n")
+}
+
+// Serve has the connections that a listener takes handled, each by itself, and
+// closed. The listener is closed with the test.
+func Serve(t testing.TB, l net.Listener, handle func(net.Conn)) {
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				handle(c)
+			}()
+		}
+	}()
 }

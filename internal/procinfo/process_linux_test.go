@@ -27,22 +27,7 @@ func TestRead(t *testing.T) {
 	before := time.Now()
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestRead$", "--", "--password=hunter2", "\x1b[31m")
 	cmd.Env = append(os.Environ(), "TCPWHY_TEST_READ=1")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer stdin.Close()
-	if _, err := stdout.Read(make([]byte, 8)); err != nil {
-		t.Fatal(err)
-	}
+	nettest.Start(t, cmd)
 	p, err := Read(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)

@@ -265,22 +265,7 @@ func TestOwner(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestOwner$")
 	cmd.Env = append(os.Environ(), "TCPWHY_TEST_NAME=1")
 	cmd.ExtraFiles = []*os.File{f}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer stdin.Close()
-	if _, err := stdout.Read(make([]byte, 8)); err != nil {
-		t.Fatal(err)
-	}
+	nettest.Start(t, cmd)
 	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
 	inode := all(t, Query{States: Of(Listen), LocalPort: port, V4: true})[0].Inode
 	if o := Owners(t.Context(), nil, inode, 0)[inode]; o.PID != os.Getpid() {

@@ -1,7 +1,6 @@
 package bind
 
 import (
-	"bufio"
 	"fmt"
 	"net"
 	"net/netip"
@@ -277,24 +276,7 @@ func TestConnections(t *testing.T) {
 func TestProcess(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), nettest.NeedProgram(t, "python3"), "-c",
 		`import socket, sys; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True); sys.stdin.read()`, "--password=hunter2")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer stdin.Close()
-	port, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := try(t, "127.0.0.1:"+strings.TrimSpace(port))
+	got := try(t, "127.0.0.1:"+nettest.Start(t, cmd))
 	expect(t, got, "EADDRINUSE", "EADDRINUSE", fmt.Sprintf("(PID %d", cmd.Process.Pid), fmt.Sprintf("Look at PID %[1]d: ps -fp %[1]d", cmd.Process.Pid))
 	if len(got.Holders) != 1 || !strings.HasPrefix(got.Holders[0].Process, "python3") || !strings.HasSuffix(got.Holders[0].Command, "--password=***") {
 		t.Errorf("%+v", got.Holders)

@@ -1,7 +1,6 @@
 package listener
 
 import (
-	"bufio"
 	"fmt"
 	"net/netip"
 	"os"
@@ -52,24 +51,7 @@ func TestTableUnit(t *testing.T) {
 	defer f.Close()
 	cmd := exec.CommandContext(t.Context(), nettest.NeedProgram(t, "python3"), "-c", python, "0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd())}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer stdin.Close()
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := strconv.Atoi(strings.TrimSpace(line))
+	port, err := strconv.Atoi(nettest.Start(t, cmd))
 	if err != nil {
 		t.Fatal(err)
 	}
