@@ -2,51 +2,70 @@ package capture
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"time"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 )
 
+// The numbers of a recording that pack writes; most are 0 in most of them.
+const (
+	packSYNs = iota // how many of them
+	packSYNCount
+	packSYNACK
+	packSYNACKCount
+	packFINClient
+	packFINServer
+	packClientBytes
+	packServerBytes
+	packUnacked
+	packResent
+	packIdle
+	packClientData // their lengths
+	packServerData
+	packResets // how many
+	packICMP
+
+	packed
+)
+
 // pack appends a recording in few bytes; unpack is its inverse. Watched is left
 // out.
 func pack(b []byte, r *evidence.Recording) []byte {
-	var flags byte
-	for i, yes := range []bool{r.Began, r.ACK, r.ZeroWindow, r.ECN} {
-		if yes {
-			flags |= 1 << i
+	flags := bit(r.Began, 1) | bit(r.ACK, 2) | bit(r.ZeroWindow, 4) | bit(r.ECN, 8)
+	nums := [packed]int64{
+		packSYNs: int64(len(r.SYNs)), packSYNCount: int64(r.SYNCount), packSYNACK: int64(r.SYNACK), packSYNACKCount: int64(r.SYNACKCount),
+		packFINClient: int64(r.FINClient), packFINServer: int64(r.FINServer), packClientBytes: r.ClientBytes, packServerBytes: r.ServerBytes,
+		packUnacked: r.Unacked, packResent: int64(r.Resent), packIdle: int64(r.Idle),
+		packClientData: int64(len(r.ClientData)), packServerData: int64(len(r.ServerData)), packResets: int64(len(r.Resets)), packICMP: int64(len(r.ICMP)),
+	}
+	var some uint16 // those that are not 0
+	for i, v := range nums {
+		if v != 0 {
+			some |= 1 << i
 		}
 	}
-	b = append(b, flags, packPlace(r.Place), byte(r.ServerTTL))
+	b = binary.LittleEndian.AppendUint16(append(b, flags, packPlace(r.Place), byte(r.ServerTTL)), some)
 	num := func(v int64) { b = binary.AppendVarint(b, v) }
-	bytes := func(s []byte) {
-		num(int64(len(s)))
-		b = append(b, s...)
+	for _, v := range nums {
+		if v != 0 {
+			num(v)
+		}
 	}
-	num(int64(len(r.SYNs)))
 	for _, t := range r.SYNs {
 		num(int64(t))
 	}
-	for _, v := range []int64{
-		int64(r.SYNCount), int64(r.SYNACK), int64(r.SYNACKCount), int64(r.FINClient), int64(r.FINServer),
-		r.ClientBytes, r.ServerBytes, r.Unacked, int64(r.Resent), int64(r.Idle),
-	} {
-		num(v)
-	}
-	bytes(r.ClientData)
-	bytes(r.ServerData)
-	num(int64(len(r.Resets)))
+	b = append(append(b, r.ClientData...), r.ServerData...)
 	for _, x := range r.Resets {
 		num(int64(x.At))
-		num(int64(x.TTL))
-		b = append(b, bit(x.FromServer, 1)|bit(x.Valid, 2))
+		b = append(b, byte(x.TTL), bit(x.FromServer, 1)|bit(x.Valid, 2))
 	}
-	num(int64(len(r.ICMP)))
 	for _, x := range r.ICMP {
-		for _, v := range []int64{int64(x.At), int64(x.Type), int64(x.Code), int64(x.TTL), int64(x.MTU)} {
+		for _, v := range []int64{int64(x.At), int64(x.Type), int64(x.Code), int64(x.TTL), int64(x.MTU), int64(x.From.BitLen() / 8)} {
 			num(v)
 		}
-		bytes(x.From.AsSlice())
+		b = append(b, x.From.AsSlice()...)
 		b = append(b, bit(x.Quote == evidence.QuoteIntact, 1)|bit(x.Quote == evidence.QuoteRewritten, 2))
 	}
 	return b
@@ -85,8 +104,7 @@ func (u *unpacker) byte() byte {
 	return c
 }
 
-func (u *unpacker) bytes() []byte {
-	n := u.num()
+func (u *unpacker) bytes(n int64) []byte {
 	s := u.b[:n:n]
 	u.b = u.b[n:]
 	if n == 0 {
@@ -98,30 +116,35 @@ func (u *unpacker) bytes() []byte {
 // unpack makes the recording in memory that it uses anew. Its first data are
 // those in b.
 func unpack(r *evidence.Recording, b []byte) {
-	u := unpacker{b}
-	flags := u.byte()
+	flags, place, ttl := b[0], b[1], b[2]
+	some := binary.LittleEndian.Uint16(b[3:])
+	u := unpacker{b[5:]}
+	var nums [packed]int64
+	for ; some != 0; some &= some - 1 {
+		nums[bits.TrailingZeros16(some)] = u.num()
+	}
 	*r = evidence.Recording{
 		SYNs: r.SYNs[:0], Resets: r.Resets[:0], ICMP: r.ICMP[:0],
 		Began: flags&1 != 0, ACK: flags&2 != 0, ZeroWindow: flags&4 != 0, ECN: flags&8 != 0,
-		Place: places[u.byte()], ServerTTL: int(u.byte()),
+		Place: places[place], ServerTTL: int(ttl),
+		SYNCount: int(nums[packSYNCount]), SYNACK: time.Duration(nums[packSYNACK]), SYNACKCount: int(nums[packSYNACKCount]),
+		FINClient: time.Duration(nums[packFINClient]), FINServer: time.Duration(nums[packFINServer]),
+		ClientBytes: nums[packClientBytes], ServerBytes: nums[packServerBytes], Unacked: nums[packUnacked],
+		Resent: int(nums[packResent]), Idle: time.Duration(nums[packIdle]),
 	}
-	for range u.num() {
+	for range nums[packSYNs] {
 		r.SYNs = append(r.SYNs, time.Duration(u.num()))
 	}
-	r.SYNCount, r.SYNACK, r.SYNACKCount = int(u.num()), time.Duration(u.num()), int(u.num())
-	r.FINClient, r.FINServer = time.Duration(u.num()), time.Duration(u.num())
-	r.ClientBytes, r.ServerBytes, r.Unacked = u.num(), u.num(), u.num()
-	r.Resent, r.Idle = int(u.num()), time.Duration(u.num())
-	r.ClientData, r.ServerData = u.bytes(), u.bytes()
-	for range u.num() {
-		x := evidence.RecordedReset{At: time.Duration(u.num()), TTL: int(u.num())}
+	r.ClientData, r.ServerData = u.bytes(nums[packClientData]), u.bytes(nums[packServerData])
+	for range nums[packResets] {
+		x := evidence.RecordedReset{At: time.Duration(u.num()), TTL: int(u.byte())}
 		f := u.byte()
 		x.FromServer, x.Valid = f&1 != 0, f&2 != 0
 		r.Resets = append(r.Resets, x)
 	}
-	for range u.num() {
+	for range nums[packICMP] {
 		x := evidence.SocketError{At: time.Duration(u.num()), Type: int(u.num()), Code: int(u.num()), TTL: int(u.num()), MTU: int(u.num())}
-		x.From, _ = netip.AddrFromSlice(u.bytes())
+		x.From, _ = netip.AddrFromSlice(u.bytes(u.num()))
 		switch u.byte() {
 		case 1:
 			x.Quote = evidence.QuoteIntact
