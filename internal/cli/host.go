@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tcpwhy/tcpwhy/internal/diagnose"
+	"github.com/tcpwhy/tcpwhy/internal/flow"
 	"github.com/tcpwhy/tcpwhy/internal/hostside"
 	"github.com/tcpwhy/tcpwhy/internal/report"
 	"github.com/tcpwhy/tcpwhy/internal/verdict"
@@ -107,9 +109,12 @@ func (f *hostFlags) parse(args []string) error {
 		return &usageError{"--watch shows no rules", "Use --trace with --during."}
 	}
 	if len(args) == 1 {
-		var err error
-		if f.options.Addr, f.options.Port, err = listening(args[0]); err != nil {
-			return err
+		var why string
+		if f.options.Addr, f.options.Port, why = place(args[0]); why != "" {
+			return &usageError{strconv.QuoteToASCII(args[0]) + " is no port of this host: " + why, "Name the port, for example :5432, :ssh, 192.0.2.7:5432 or [2001:db8::7]:5432"}
+		}
+		if f.options.Addr.IsUnspecified() {
+			f.options.Addr = netip.Addr{}
 		}
 	}
 	if f.options.Port == 0 && (f.from != "" || f.during != 0 || f.trace || len(f.services)+len(f.logs) > 0) {
@@ -128,21 +133,23 @@ func (f *hostFlags) parse(args []string) error {
 	return nil
 }
 
-// listening reads :PORT, PORT, ADDR:PORT or [V6]:PORT.
-func listening(s string) (netip.Addr, uint16, error) {
-	const hint = "Name the port, for example :5432, 192.0.2.7:5432 or [2001:db8::7]:5432"
-	if n, err := strconv.ParseUint(strings.TrimPrefix(s, ":"), 10, 16); err == nil && n > 0 {
-		return netip.Addr{}, uint16(n), nil
+// place reads ADDR:PORT, [V6]:PORT, :PORT or PORT, a port being a number or a
+// service; the address is invalid where there is none. why says what is wrong.
+func place(s string) (addr netip.Addr, port uint16, why string) {
+	host, name, err := net.SplitHostPort(s)
+	if err != nil {
+		host, name = "", s // the port alone
 	}
-	ap, err := netip.ParseAddrPort(s)
-	if err != nil || ap.Port() == 0 {
-		return netip.Addr{}, 0, &usageError{strconv.QuoteToASCII(s) + " is no port of this host", hint}
+	port, bad := flow.ParsePort(name)
+	if bad != nil {
+		return addr, 0, bad.Problem
 	}
-	addr := ap.Addr().Unmap()
-	if addr.IsUnspecified() {
-		addr = netip.Addr{}
+	if host != "" {
+		if addr, err = netip.ParseAddr(host); err != nil {
+			return addr, 0, strconv.QuoteToASCII(host) + " is no address"
+		}
 	}
-	return addr, ap.Port(), nil
+	return addr.Unmap(), port, ""
 }
 
 // hostLook does what the flags ask.
@@ -236,16 +243,14 @@ func (a *app) hostDuring(ctx context.Context, f *hostFlags) error {
 
 // canBind answers --can-bind.
 func (a *app) canBind(ctx context.Context, f *hostFlags) error {
-	addr, err := netip.ParseAddrPort(f.canBind)
-	if p, ok := strings.CutPrefix(f.canBind, ":"); ok {
-		var n uint64
-		n, err = strconv.ParseUint(p, 10, 16)
-		addr = netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(n)) // as most servers do
+	addr, port, why := place(f.canBind)
+	if why != "" {
+		return &usageError{strconv.QuoteToASCII(f.canBind) + " is no address with a port: " + why, "For example: --can-bind 0.0.0.0:443, or :443 for all addresses"}
 	}
-	if err != nil || addr.Port() == 0 {
-		return &usageError{strconv.QuoteToASCII(f.canBind) + " is no address with a port", "For example: --can-bind 0.0.0.0:443, or :443 for all addresses"}
+	if !addr.IsValid() {
+		addr = netip.IPv6Unspecified() // as most servers do
 	}
-	t, err := hostside.CanBind(ctx, addr)
+	t, err := hostside.CanBind(ctx, netip.AddrPortFrom(addr, port))
 	if err != nil {
 		return err
 	}

@@ -102,6 +102,19 @@ func (a *app) root() *cobra.Command {
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("expect", cobra.FixedCompletions(expectable(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.AddCommand(a.explain(), a.sandbox(), a.report(), a.manual(), a.lab(), a.pcap(), a.capture(), a.hostCommand())
+	cmd.InitDefaultCompletionCmd()
+	for _, c := range cmd.Commands() {
+		for _, shell := range c.Commands() {
+			if c.Name() == "completion" {
+				shell.Args = func(_ *cobra.Command, args []string) error {
+					if len(args) > 0 {
+						return &usageError{fmt.Sprintf("completion %s takes no %q", shell.Name(), args[0]), "Print it with: tcpwhy completion " + shell.Name()}
+					}
+					return nil
+				}
+			}
+		}
+	}
 	return cmd
 }
 

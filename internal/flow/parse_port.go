@@ -6,6 +6,16 @@ import (
 	"strings"
 )
 
+// ParsePort reads a port number or the name of a service, from a built-in table or
+// services(5).
+func ParsePort(s string) (uint16, *TargetError) {
+	port, _, err := parsePort(s)
+	if err != nil {
+		err.Input = display(s)
+	}
+	return port, err
+}
+
 // parsePort reads a port number or the name of a service, which it returns in
 // lower case.
 func parsePort(s string) (port uint16, service string, _ *TargetError) {
