@@ -111,7 +111,7 @@ func TestHostReal(t *testing.T) {
 		for name, test := range map[string]func(*testing.T, string){
 			"nginx-loopback": hostNginxLoopback, "nginx-second": hostNginxSecond, "nginx-elsewhere": hostNginxElsewhere,
 			"postgres": hostPostgres, "python-full": hostPythonFull,
-			"nft-handles": hostHandles, "iptables-legacy": hostLegacy, "ufw": hostUFW,
+			"nft-handles": hostHandles, "iptables-legacy": hostLegacy, "ufw": hostUFW, "firewalld": hostFirewalld,
 			"hostile-process": hostHostileProcess, "hostile-rule": hostHostileRule, "hostile-log": hostHostileLog, "hostile-evidence": hostHostileEvidence,
 			"ordinary": hostOrdinary, "saved": hostSaved, "interrupt": hostInterrupt,
 		} {

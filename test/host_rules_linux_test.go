@@ -224,8 +224,15 @@ func hostOrdinary(t *testing.T, program string) {
 			if text.code != r.code || strings.Contains(text.stdout, "no rules") {
 				t.Errorf("as text: exit code %d: %s%s", text.code, text.stdout, text.stderr)
 			}
-			if words := strings.Join(strings.Fields(text.stdout), " "); a.Outcome == "open" && !strings.Contains(words, "would be served if the packet filter lets it pass") {
-				t.Errorf("it says more than it knows:\n%s", text.stdout)
+			if words := strings.Join(strings.Fields(text.stdout), " "); a.Outcome == "open" {
+				for form, says := range map[string]string{"text": words, "JSON": a.Verdict.Finding} {
+					if !strings.Contains(says, "would be served if the packet filter lets it pass (nftables rules") || !strings.Contains(says, "no BPF program stops it (") || !strings.Contains(says, "run as root") {
+						t.Errorf("as %s it says more than it knows: %s", form, says)
+					}
+				}
+				if !strings.Contains(words, ": "+a.Verdict.Finding+" ") {
+					t.Errorf("text and JSON differ: %q\n%s", a.Verdict.Finding, text.stdout)
+				}
 			}
 			clean(t, text.stdout)
 			contains(t, text.stdout, "not checked", "sudo tcpwhy host")

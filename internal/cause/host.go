@@ -20,7 +20,7 @@ func hostCauses() []Cause {
 	translated := func(resets bool, each ...P) []P {
 		var all []P
 		for _, w := range each {
-			for _, v := range []P{{HostNAT: is(Yes), HostReset: is(Yes), HostRule: is(RuleNone)}, {HostSYN: is(No), HostReset: is(No)}, {HostOwns: is(No), HostReset: is(Yes)}} {
+			for _, v := range []P{{HostNAT: is(Yes), HostReset: is(Yes), HostRule: is(RuleNone)}, {HostSYN: is(No, OtherPort), HostReset: is(No)}, {HostOwns: is(No), HostReset: is(Yes)}} {
 				if !resets {
 					delete(v, HostReset)
 				}

@@ -21,13 +21,15 @@ func localCauses() []Cause {
 				ProbeTTL255: is(ProbeSilent, ProbeAnswered), ProbeACK: is(ProbeSilent), ProbeFIN: is(ProbeSilent)}),
 		)
 	}
+	// What a rule answers with may be lost, too.
+	stops := is(RuleDrop, RuleReset, RuleReject)
 	return []Cause{
 		{ID: "no-route", Stage: StageLocal, Title: "this host has no route to the address", Prior: 5,
 			Ways: ways(with(inCall(ConnNetUnreach), remote(), P{RouteLookup: is(RouteNone), FamilyHere: is(Yes), SourceHere: is(Yes)}))},
 		{ID: "route-rejects", Stage: StageLocal, Title: "a blackhole, unreachable or prohibit route here rejects the address", Prior: 2,
 			Ways: ways(with(inCall(ConnInvalid, ConnHostUnreach, ConnDenied, ConnNetUnreach), P{RouteLookup: is(RouteBlackhole, RouteUnreachable, RouteProhibit)}),
-				// A policy rule about ports or protocols, which the lookup does not see.
-				with(inCall(ConnInvalid, ConnHostUnreach, ConnNetUnreach, ConnDenied), P{RouteLookup: is(RouteOK, RouteLocal), SourceHere: is(Yes)}))},
+				// A policy rule about what the lookup does not name, such as a mark.
+				with(inCall(ConnInvalid, ConnHostUnreach, ConnNetUnreach, ConnDenied), P{RouteLookup: is(RouteOK, RouteLocal), RouteRules: is(Yes), SourceHere: is(Yes)}))},
 		{ID: "interface-down", Stage: StageLocal, Title: "the interface is down or has no carrier", Prior: 3,
 			Ways: ways(
 				with(inCall(ConnNetUnreach, ConnHostUnreach, ConnNoAddress), remote(), P{LinkState: is(LinkDown), RouteLookup: is(RouteNone)}),
@@ -45,18 +47,18 @@ func localCauses() []Cause {
 		{ID: "local-firewall-drop", Stage: StageLocal, Title: "this host's own rules drop the SYN, or its answer", Prior: 3,
 			Ways: ways(
 				// Input rules drop what comes back.
-				with(silent(), remote(), P{AnswerDropped: is(Yes), HostSYN: is(Yes), HostSYNACK: is(Yes), HostAnswers: is(No, Yes, ResetsOnly),
+				with(silent(), remote(), P{AnswerDropped: is(Yes), LocalBack: stops, HostSYN: is(Yes), HostSYNACK: is(Yes), HostAnswers: is(No, Yes, ResetsOnly),
 					PathEnd: is(PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole)}),
-				with(silent(), P{SynLeft: is(No), PathEnd: is(PathNoHop, PathShort, PathOnLink), HostQueue: is(Free), HostSYNQueue: is(Free)}),
+				with(silent(), P{LocalRule: stops, SynLeft: is(No), PathEnd: is(PathNoHop, PathShort, PathOnLink), HostQueue: is(Free), HostSYNQueue: is(Free)}),
 				// A rule about the source port or a rate lets other SYNs out.
-				with(silent(), anyProbe(), P{SynLeft: is(No), HostQueue: is(Free), HostSYNQueue: is(Free), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeSources: is(SourcesSame, SourcesDiffer)}),
+				with(silent(), anyProbe(), P{LocalRule: stops, SynLeft: is(No), HostQueue: is(Free), HostSYNQueue: is(Free), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeSources: is(SourcesSame, SourcesDiffer)}),
 			),
-			Weights: []Weight{{ConnectRepeat, RepeatMixed, 0.1}, {SynLeft, Yes, 0.2}}},
+			Weights: []Weight{{ConnectRepeat, RepeatMixed, 0.1}, {SynLeft, Yes, 0.2}, {LocalBack, RuleDrop, 10}}},
 		{ID: "local-firewall-reject", Stage: StageLocal, Title: "this host's own output rules reject the SYN", Prior: 3,
 			Ways: ways(
 				with(rejected(is(FromHere, FromHereTarget), is(ICMPPort, ICMPHost, ICMPNet, ICMPProhibited, ICMPOther)),
-					P{AnswerVia: is(ViaLoopback), ICMPDelay: is(DelayNone), SynLeft: is(No), PathEnd: is(PathAnswered)}),
-				with(reset(), P{AnswerVia: is(ViaLoopback), SynLeft: is(No), AnswerFrom: is(DistanceNearer), HostSockets: is(SocketsServe)}),
+					P{AnswerVia: is(ViaLoopback), ICMPDelay: is(DelayNone), LocalRule: is(RuleReject), SynLeft: is(No), PathEnd: is(PathAnswered)}),
+				with(reset(), P{AnswerVia: is(ViaLoopback), LocalRule: is(RuleReset), SynLeft: is(No), AnswerFrom: is(DistanceNearer), HostSockets: is(SocketsServe)}),
 			)},
 		{ID: "local-policy-denies", Stage: StageLocal, Title: "a local policy (cgroup BPF, LSM, seccomp) denies connect()", Prior: 1,
 			Ways: ways(with(inCall(ConnNotPermit, ConnDenied), P{RouteLookup: is(RouteOK, RouteLocal)}))},

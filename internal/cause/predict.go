@@ -26,7 +26,7 @@ func leaves() P {
 	return P{
 		RouteLookup: is(RouteOK, RouteLocal), LinkState: is(LinkUp), NeighState: is(NeighAnswers),
 		FamilyHere: is(Yes), SourceHere: is(Yes), PortsHere: is(Free), FilesHere: is(Free),
-		TrackHere: is(Free), NATHere: is(No), SynLeft: is(Yes), SelfConnect: is(No),
+		TrackHere: is(Free), NATHere: is(No), LocalRule: is(RuleNone), SynLeft: is(Yes), SelfConnect: is(No),
 	}
 }
 

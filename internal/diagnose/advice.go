@@ -57,38 +57,31 @@ func (v *view) vars() manual.Vars {
 	return vars
 }
 
-// advice is what to do next and what would fix it, from the checks that
-// separate the candidates and from the manual.
-func (d *Differential) advice(v *view, out *verdict.Verdict) (next []verdict.Step, fix []verdict.Fix) {
-	next, fix = []verdict.Step{}, []verdict.Fix{}
+// advice is what to do next and what would fix it, for the addresses and names
+// of the evidence.
+func (c *conclusion) advice(v *view, out *verdict.Verdict) (next []verdict.Step, fix []verdict.Fix) {
+	next, fix = make([]verdict.Step, 0, len(c.checks)+len(c.confirm)), make([]verdict.Fix, 0, len(c.fix))
 	vars := v.vars()
 	fill := func(text, command string) (string, string) {
 		i := manual.Item{Text: text, Command: command}.Fill(vars)
 		return i.Text, i.Command
 	}
-	page, ok := manual.Page(string(out.Cause))
-	works := out.Cause == verdict.None
-	if out.Certainty == verdict.Narrowed && !works {
-		for _, c := range d.next(v.set.Options.Privileged) {
-			text, command := fill(c.What, c.Command)
-			next = append(next, verdict.Step{Check: text, Command: command, Where: c.Where, Separates: d.separates(&c)})
-		}
+	for i := range c.checks {
+		k := &c.checks[i]
+		text, command := fill(k.What, k.Command)
+		next = append(next, verdict.Step{Check: text, Command: command, Where: k.Where, Separates: c.separates[i]})
 	}
-	if ok && out.Certainty == verdict.Certain && !works {
-		for _, i := range forLinux(page.Confirm, 2) {
-			text, command := fill(i.Text, i.Command)
-			next = append(next, verdict.Step{Check: text, Command: command, Where: i.Where})
-		}
+	for _, i := range c.confirm {
+		text, command := fill(i.Text, i.Command)
+		next = append(next, verdict.Step{Check: text, Command: command, Where: i.Where})
 	}
-	if works || v.set.Interrupted && out.Certainty == verdict.Unknown {
+	if out.Cause == verdict.None || v.set.Interrupted && out.Certainty == verdict.Unknown {
 		return next, fix // a run that was stopped is no mistake to report
 	}
-	fix = append(fix, v.hostFix(out)...)
-	if ok {
-		for _, i := range forLinux(page.Fix, 3-len(fix)) {
-			text, command := fill(i.Text, i.Command)
-			fix = append(fix, verdict.Fix{OS: i.OS, Text: text, Command: command})
-		}
+	fix = append(append(fix, v.hostFix(out)...), v.ownFix(out)...)
+	for _, i := range c.fix[:min(max(mostFixes-len(fix), 0), len(c.fix))] {
+		text, command := fill(i.Text, i.Command)
+		fix = append(fix, verdict.Fix{OS: i.OS, Text: text, Command: command})
 	}
 	return next, fix
 }

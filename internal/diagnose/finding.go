@@ -41,7 +41,9 @@ func (v *view) finding(c *cause.Cause) string {
 	case "no-route":
 		return fmt.Sprintf("this host has no route to %v", addr)
 	case "route-rejects":
-		if r := v.a.Route; r != nil && (r.Type == "unicast" || r.Type == "local") {
+		if r := v.a.Route; r != nil && r.RejectedBy != "" {
+			return fmt.Sprintf("a policy routing rule here rejects packets to %v: %s", v.a.Addr, r.RejectedBy)
+		} else if r != nil && (r.Type == "unicast" || r.Type == "local") {
 			return fmt.Sprintf("a policy routing rule here rejects packets to %v (%s)", v.a.Addr, v.main.Errno)
 		} else if r != nil {
 			return fmt.Sprintf("a route of type %s here rejects packets to %v (%s)", r.Type, addr, orWord(r.Prefix, v.main.Errno))
@@ -60,13 +62,8 @@ func (v *view) finding(c *cause.Cause) string {
 		return fmt.Sprintf("source port %d is already in use on this host", v.set.Options.SourcePort)
 	case "too-many-open-files":
 		return fmt.Sprintf("no socket could be made: the limit of open descriptors is reached (%s)", v.main.Errno)
-	case "local-firewall-drop":
-		if p := v.captured("SYN"); p != nil {
-			return fmt.Sprintf("the SYN-ACK arrives on %s, but rules of this host keep it from its TCP", p.Interface)
-		}
-		return "output rules of this host drop the SYN: it never leaves"
-	case "local-firewall-reject":
-		return "output rules of this host reject the SYN: the error is of its own making"
+	case "local-firewall-drop", "local-firewall-reject":
+		return v.ownFinding(c)
 	case "path-no-route":
 		return fmt.Sprintf("router %s has no route to %v", router, addr)
 	case "path-prohibited":
@@ -90,6 +87,9 @@ func (v *view) finding(c *cause.Cause) string {
 	case "host-firewall-reject":
 		return fmt.Sprintf("%v itself rejects connections to port %d by a firewall rule (ICMP)", addr, port)
 	case "nat-dead-backend":
+		if r := v.translates(); r != nil {
+			return fmt.Sprintf("a rule of this host leads port %d of %v to %v, which does not serve%s", port, addr, r.NAT, ruleText(r.NATRule))
+		}
 		return fmt.Sprintf("port %d of %v is forwarded (NAT) to a backend that does not serve", port, addr)
 	case "accept-queue-full":
 		return fmt.Sprintf("the accept queue of port %d is full: the application does not accept fast enough", port)

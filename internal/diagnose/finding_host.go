@@ -35,6 +35,13 @@ func (v *view) hostFinding(c *cause.Cause) string {
 		}
 		return fmt.Sprintf("a rule of %s %s %s port %d: %s", h.name(), does, what, port, ruleName(r.Rule))
 	case "nat-dead-backend":
+		o := &observer{addr: v.a.Addr}
+		o.told(h)
+		for _, f := range o.facts {
+			if f.Key == evidence.HostSYN && f.Value == evidence.OtherPort {
+				return f.Text
+			}
+		}
 		if n := h.nat(); n != nil {
 			return fmt.Sprintf("a rule of %s leads port %d to %v, which does not serve%s", h.name(), port, n.NAT, ruleText(n.NATRule))
 		}
@@ -59,7 +66,7 @@ func (v *view) hostFinding(c *cause.Cause) string {
 		}
 	case verdict.None:
 		if v.main == nil {
-			return fmt.Sprintf("nothing found on %s that keeps a client from %v", h.name(), v.a.Addr)
+			return h.served()
 		}
 	}
 	return ""
@@ -70,14 +77,21 @@ func (v *view) hostNarrowed(d *Differential, first *left) string {
 	if first.cause.ID == verdict.None {
 		return v.hostFinding(first.cause)
 	}
-	for _, k := range []evidence.Key{evidence.HostRule, evidence.HostSockets, evidence.HostBack, evidence.HostOwns} {
+	for _, well := range []struct {
+		key   evidence.Key
+		value evidence.Value
+	}{
+		{evidence.HostRule, evidence.RuleNone}, {evidence.HostSockets, evidence.SocketsServe}, {evidence.HostBack, evidence.Yes}, {evidence.HostOwns, evidence.Yes},
+	} {
 		for _, f := range d.facts {
-			if f.Key == k && f.Value != evidence.RuleNone && f.Value != evidence.Yes && f.Value != evidence.SocketsServe {
+			if f.Key == well.key && f.Value != well.value {
 				return f.Text
 			}
 		}
 	}
-	return fmt.Sprintf("not everything could be looked at that would tell whether a client is served at %v", v.a.Addr)
+	h := v.hosted()
+	h.client = v.a.Host.Client
+	return h.unserved()
 }
 
 // hostFix is what would fix it by the very rule that the host named.
@@ -98,12 +112,17 @@ func (v *view) hostFix(out *verdict.Verdict) []verdict.Fix {
 	if r == nil || r.Rule == nil {
 		return nil
 	}
+	return ruleFixes(r.Rule)
+}
+
+// ruleFixes let what a rule stops pass.
+func ruleFixes(r *evidence.Rule) []verdict.Fix {
 	var fixes []verdict.Fix
-	if r.Rule.Allow != "" {
-		fixes = append(fixes, verdict.Fix{OS: "linux", Text: "let the port pass", Command: r.Rule.Allow})
+	if r.Allow != "" {
+		fixes = append(fixes, verdict.Fix{OS: "linux", Text: "let the port pass", Command: r.Allow})
 	}
-	if r.Rule.Handle != 0 && !r.Rule.Policy && plainName(r.Rule.Table) && plainName(r.Rule.Chain) {
-		fixes = append(fixes, verdict.Fix{OS: "linux", Text: "or delete the rule", Command: fmt.Sprintf("nft delete rule %s %s %s handle %d", r.Rule.Family, r.Rule.Table, r.Rule.Chain, r.Rule.Handle)})
+	if r.Handle != 0 && !r.Policy && plainName(r.Table) && plainName(r.Chain) {
+		fixes = append(fixes, verdict.Fix{OS: "linux", Text: "or delete the rule", Command: fmt.Sprintf("nft delete rule %s %s %s handle %d", r.Family, r.Table, r.Chain, r.Handle)})
 	}
 	return fixes
 }

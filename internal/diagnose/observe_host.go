@@ -14,24 +14,29 @@ import (
 // hostView is what a host told of itself, seen for one of its addresses, or one
 // that leads to it, and the client whose attempts are in question.
 type hostView struct {
-	h      *evidence.Host
-	addr   netip.Addr
-	port   uint16
-	client netip.Addr // zero for anybody
+	h    *evidence.Host
+	addr netip.Addr
+	port uint16
+	// client is the client's address as the host sees it, zero for anybody's or
+	// where that is not known. translated is its end there if NAT on the way gave
+	// it another than it knows of.
+	client     netip.Addr
+	translated netip.AddrPort
 	// main is the attempt that the facts describe, as the client sees it, tuples all
 	// of them; live says that the host was watched while they were made.
 	main   flow.Tuple
 	tuples []flow.Tuple
 	live   bool
+	sent   []evidence.Packet // what the client captured
+	near   bool              // there is no router between the client and the host
 }
 
 // hosted is what the host told about the address of the view.
 func (v *view) hosted() *hostView {
-	h := &hostView{h: v.a.Host, addr: Reached(v.addr()), port: v.a.Addr.Port(), live: v.a.HostLive}
+	h := &hostView{h: v.a.Host, addr: Reached(v.addr()), port: v.a.Addr.Port(), live: v.a.HostLive, sent: v.a.Packets}
 	for i := range v.a.Attempts {
 		if t := v.a.Attempts[i].Tuple; t.Local.Port() != 0 {
 			h.tuples = append(h.tuples, t)
-			h.client = t.Local.Addr().Unmap()
 		}
 	}
 	if m := v.main; m != nil && m.At >= v.a.HostFrom {
@@ -44,6 +49,8 @@ func (v *view) hosted() *hostView {
 			}
 		}
 	}
+	h.near = v.a.Route != nil && !v.a.Route.Gateway.IsValid() && (v.a.Route.Type == "unicast" || v.a.Route.Local)
+	h.origin()
 	return h
 }
 
@@ -102,6 +109,9 @@ func (v *hostView) own() (evidence.HostAddress, bool) {
 	}
 	return v.h.Addresses[i], true
 }
+
+// at is the end that a client connects to.
+func (v *hostView) at() netip.AddrPort { return netip.AddrPortFrom(v.addr, v.port) }
 
 func (v *hostView) name() string { return orWord(v.h.Name, "the host") }
 
@@ -262,11 +272,7 @@ func (v *hostView) rule() *evidence.RuleVerdict {
 	}
 	for _, list := range lists {
 		for _, packet := range []string{"syn", "syn-ack"} {
-			for i := range list {
-				r := &list[i]
-				if r.Packet != packet || !v.about(r) {
-					continue
-				}
+			for _, r := range v.verdicts(list, packet) {
 				if r.Verdict == "depends" {
 					return nil // not even what comes after it is known to happen
 				}
@@ -289,8 +295,8 @@ func (v *hostView) nat() *evidence.RuleVerdict {
 		return nil
 	}
 	for _, list := range [][]evidence.RuleVerdict{v.h.Firewall.Traces, v.h.Firewall.Verdicts} {
-		for i := range list {
-			if r := &list[i]; r.Packet == "syn" && v.about(r) && r.NAT.IsValid() {
+		for _, r := range v.verdicts(list, "syn") {
+			if r.NAT.IsValid() {
 				return r
 			}
 		}
@@ -298,15 +304,28 @@ func (v *hostView) nat() *evidence.RuleVerdict {
 	return nil
 }
 
-// about says whether a verdict is on a packet of the client to the address, or
-// back. One on anybody's packets is on the client's, too.
-func (v *hostView) about(r *evidence.RuleVerdict) bool {
-	server, client := r.Tuple.Remote, r.Tuple.Local
-	if r.Packet == "syn-ack" {
-		server, client = client, server
+// verdicts are those on a packet of the client to the address, or back. One on
+// anybody's is on the client's, too, where there is none on the client's own.
+func (v *hostView) verdicts(list []evidence.RuleVerdict, packet string) []*evidence.RuleVerdict {
+	var own, anybodys []*evidence.RuleVerdict
+	for i := range list {
+		r := &list[i]
+		server, client := r.Tuple.Remote, r.Tuple.Local
+		if packet == "syn-ack" {
+			server, client = client, server
+		}
+		switch {
+		case r.Packet != packet || server.Addr().Unmap() != v.addr || server.Port() != v.port:
+		case !client.Addr().IsValid():
+			anybodys = append(anybodys, r)
+		case client.Addr().Unmap() == v.client:
+			own = append(own, r)
+		}
 	}
-	return server.Addr().Unmap() == v.addr && server.Port() == v.port &&
-		(!client.Addr().IsValid() || client.Addr().Unmap() == v.client)
+	if len(own) > 0 {
+		return own
+	}
+	return anybodys
 }
 
 // ruleText names a rule in brackets.

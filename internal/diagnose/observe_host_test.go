@@ -119,8 +119,8 @@ func TestUndecidedRulesGiveNoFact(t *testing.T) {
 }
 
 // silentRun is a client's attempt that got no answer, with what the host told.
-func silentRun(h *evidence.Host, live bool) []evidence.Fact {
-	a := evidence.Address{Addr: serverPort, Host: h, HostLive: live, Attempts: []evidence.Attempt{
+func silentRun(h *evidence.Host, live bool, sent ...evidence.Packet) []evidence.Fact {
+	a := evidence.Address{Addr: serverPort, Host: h, HostLive: live, Packets: sent, Attempts: []evidence.Attempt{
 		{Tuple: flow.Tuple{Local: clientPort, Remote: serverPort}, Pending: true, Took: time.Second}}}
 	return ObserveAddress(&evidence.Set{Addresses: []evidence.Address{a}}, &a)
 }
@@ -169,6 +169,14 @@ func TestAbsenceNeedsAWholeWatch(t *testing.T) {
 	}
 }
 
+// askingForECN gives the SYNs of a host's events the flags of RFC 3168.
+func askingForECN(h *evidence.Host) *evidence.Host {
+	for i := range h.Watched.Events {
+		h.Watched.Events[i].Flags = "SYN,ECE,CWR"
+	}
+	return h
+}
+
 func TestDropReasons(t *testing.T) {
 	drop := func(reasons ...string) *evidence.Host {
 		h := quietHost()
@@ -184,6 +192,7 @@ func TestDropReasons(t *testing.T) {
 	}{
 		{drop("NETFILTER_DROP", "NETFILTER_DROP"), evidence.DropNetfilter},
 		{drop("TCP_MD5NOTFOUND"), evidence.DropMD5},
+		{askingForECN(drop("NETFILTER_DROP")), evidence.DropNetfilter},
 		{drop("NETFILTER_DROP", "IP_RPFILTER"), ""},
 		{drop("SOMETHING_OF_A_LATER_KERNEL"), ""},
 	} {

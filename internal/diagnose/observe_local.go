@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
@@ -17,6 +18,7 @@ func (o *observer) local(v *view) {
 	}
 	o.route(v)
 	o.resources(v)
+	o.ownRules(v)
 	o.synLeft(v)
 	if m := v.main; m != nil {
 		self := m.Connected && m.Tuple.Local == m.Tuple.Remote
@@ -42,6 +44,10 @@ func (o *observer) route(v *view) {
 		o.add(evidence.RouteLookup, evidence.RouteLocal, "route", r.At, "the kernel delivers packets to %v locally", v.addr())
 		o.add(evidence.RouteTo, evidence.NextHopSelf, "route", r.At, "no other machine is involved")
 	case r.Type == "blackhole", r.Type == "unreachable", r.Type == "prohibit":
+		if r.RejectedBy != "" {
+			o.add(evidence.RouteLookup, evidence.Value(r.Type), "route", r.At, "a policy rule here turns packets to %s away (%s)", v.asked(), r.RejectedBy)
+			break
+		}
 		o.add(evidence.RouteLookup, evidence.Value(r.Type), "route", r.At, "the route to %v here is of type %s (%s)", v.addr(), r.Type, orWord(r.Prefix, "prefix not shown"))
 	case r.Type == "":
 		o.add(evidence.RouteLookup, evidence.RouteNone, "route", r.At, "the routing table here has no route to %v (%s)", v.addr(), orWord(r.Errno, "no match"))
@@ -53,6 +59,7 @@ func (o *observer) route(v *view) {
 			o.add(evidence.RouteTo, evidence.NextHopTarget, "route", r.At, "%v is on the own link", v.addr())
 		}
 	}
+	o.policy(v, r)
 	o.links(v, r)
 	if s := v.set.Options.Source; s.IsValid() {
 		if r.SourceIsLocal != nil {
@@ -74,6 +81,27 @@ func (o *observer) route(v *view) {
 		o.add(evidence.FamilyHere, evidence.Yes, "route", r.At, "this host has %s addresses", family)
 	default:
 		o.add(evidence.FamilyHere, evidence.No, "route", r.At, "this host has no %s address but loopback and link-local ones", family)
+	}
+}
+
+// asked is what the route was looked up for, as far as policy rules can tell it
+// apart.
+func (v *view) asked() string {
+	if r := v.a.Route; r.Port != 0 {
+		return fmt.Sprintf("TCP port %d of %v", r.Port, v.addr())
+	}
+	return v.addr().String()
+}
+
+// policy: where connect() itself fails, can a rule have met it that the lookup did
+// not meet?
+func (o *observer) policy(v *view, r *evidence.Route) {
+	switch {
+	case !v.inCall():
+	case r.Exact:
+		o.add(evidence.RouteRules, evidence.No, "route", r.At, "the lookup was for %s, which is all that policy rules here choose by", v.asked())
+	case r.Port != 0:
+		o.add(evidence.RouteRules, evidence.Yes, "route", r.At, "policy rules here choose by more than addresses and the port, which the lookup was for")
 	}
 }
 
@@ -162,22 +190,20 @@ func (o *observer) resources(v *view) {
 }
 
 // nat: can this host's own rules have sent the SYN to another address? What NAT
-// touches is in the connection table, but a RST removes it at once. A RST for an
-// address of this host that this host did not send was sent by someone else.
+// touches is in the connection table, but a RST removes it at once. A RST that this
+// host's TCP did not send may be that of a rule as well as of somebody else.
 func (o *observer) nat(v *view, c *evidence.Counters) {
-	rst := v.here && v.kind == evidence.AnswerRST && len(c.Delta) > 0
-	left := slices.IndexFunc(v.a.Packets, func(p evidence.Packet) bool {
-		return p.Outgoing && p.Kind == "tcp" && p.Dst == v.a.Addr && p.Src == v.main.Tuple.Local && hasFlag(p.Flags, "SYN")
-	})
+	left := slices.IndexFunc(v.a.Packets, v.left)
 	switch {
 	case left >= 0:
 		o.add(evidence.NATHere, evidence.No, "packets", v.a.Packets[left].At, "the SYN left with the target's own address and port")
+	case v.translates() != nil:
+		r := v.translates()
+		o.add(evidence.NATHere, evidence.Yes, "rules", v.a.Own.Firewall.At, "a rule of this host sends the SYN to %v%s", r.NAT, ruleText(r.NATRule))
 	case c.ConntrackMax < 0 && !v.missed(evidence.TrackHere), v.kind != evidence.AnswerRST && c.ConntrackMax > 0 && c.ConntrackCount == 0:
 		o.add(evidence.NATHere, evidence.No, "counters", v.main.At, "this host tracks no connection, so no NAT of its own was at work")
-	case rst && c.Delta["Tcp.OutRsts"] > 0:
+	case v.here && v.kind == evidence.AnswerRST && c.Delta["Tcp.OutRsts"] > 0:
 		o.add(evidence.NATHere, evidence.No, "counters", v.main.At, "this host's own TCP sent the RST")
-	case rst:
-		o.add(evidence.NATHere, evidence.Yes, "counters", v.main.At, "this host's TCP sent no RST: it came from elsewhere, by NAT")
 	}
 }
 
@@ -189,6 +215,10 @@ func (o *observer) synLeft(v *view) {
 	}
 	if v.inCall() {
 		o.add(evidence.SynLeft, evidence.No, "connect", m.At, "%s() failed by itself, before any packet", m.Syscall)
+		return
+	}
+	if r := v.stopped(); r != nil {
+		o.add(evidence.SynLeft, evidence.No, "rules", v.a.Own.Firewall.At, "this host's own rules keep the SYN from leaving")
 		return
 	}
 	if p := v.a.Path; lastHop(p) > 0 && !(v.kind == evidence.AnswerNone && p.AnswerTTL > 0) { // else they fare differently
@@ -221,7 +251,7 @@ func (o *observer) synLeft(v *view) {
 	unresolved := n != nil && n.NeighbourAfter != nil && (n.NeighbourAfter.State == "FAILED" || n.NeighbourAfter.State == "INCOMPLETE")
 	switch {
 	case v.a.Capture != nil && v.a.Capture.Dropped > 0:
-	case other != nil:
+	case other != nil && !v.passes():
 		// Only beside a SYN that was seen does one that was not prove anything:
 		// IPsec, for one, hides all of them from the capture.
 		o.add(evidence.SynLeft, evidence.No, "packets", other.At, "SYNs to port %d went out on %s, none to port %d", other.Dst.Port(), other.Interface, v.a.Addr.Port())

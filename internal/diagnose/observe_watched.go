@@ -20,10 +20,20 @@ func (o *observer) watched(v *hostView) {
 		return
 	}
 	s := v.seen(w)
-	complete := v.live && w.Capture != nil && w.Capture.Dropped == 0 && w.Omitted == 0
+	complete := v.live && w.Capture != nil && w.Capture.Dropped == 0 && w.Omitted == 0 && (!v.translated.IsValid() || w.OthersOmitted == 0)
+	led, in, refused := v.ledTo(complete)
 	switch {
+	case s.syn && v.translated.IsValid():
+		o.add(evidence.HostSYN, evidence.Yes, "host", s.synAt, "the SYN arrives at %s%s, by NAT from %v: its sequence number and options are those of ours", v.name(), on(s.in), v.translated)
 	case s.syn:
 		o.add(evidence.HostSYN, evidence.Yes, "host", s.synAt, "the SYN arrives at %s%s", v.name(), on(s.in))
+	case led.IsValid():
+		how := "sends no SYN-ACK"
+		if refused {
+			how = "answers with RST"
+		}
+		o.add(evidence.HostSYN, evidence.OtherPort, "host", w.From, "NAT before %s leads the SYN to %v%s, which %s", v.name(), led, on(in), how)
+		return
 	case complete && (s.others || !s.anybody) && v.h.LinksRead && !slices.ContainsFunc(v.h.Programs, func(p evidence.Program) bool { return p.Kind == "xdp" }):
 		// An XDP program drops before a capture sees the packet.
 		o.add(evidence.HostSYN, evidence.No, "host", w.From, "no SYN to port %d arrived at %s while it was watched", v.port, v.name())
@@ -96,7 +106,9 @@ func (v *hostView) seen(w *evidence.Watched) hostSighting {
 	}
 	for i := range w.Events {
 		e := &w.Events[i]
-		if e.Server.Port() == v.port && e.Flags == "SYN" {
+		// A SYN that asks for ECN has other flags, too.
+		syn := hasFlag(e.Flags, "SYN") && !hasFlag(e.Flags, "ACK") && !e.FromServer
+		if e.Server.Port() == v.port && syn {
 			s.anybody = true
 		}
 		if !v.ours(e.Client, e.Server) {
@@ -107,10 +119,10 @@ func (v *hostView) seen(w *evidence.Watched) hostSighting {
 			if e.Reason == "OTHERHOST" {
 				continue // it came by, for another machine
 			}
-			if e.Flags == "SYN" && !e.FromServer {
+			if syn {
 				arrived(e.At, e.Interface)
 			}
-			if e.Flags == "SYN" && !e.FromServer || e.FromServer && e.Flags == "SYN,ACK" {
+			if syn || e.FromServer && hasFlag(e.Flags, "SYN") && hasFlag(e.Flags, "ACK") {
 				s.drops = append(s.drops, e)
 			}
 		case evidence.EventEstablished:
@@ -130,7 +142,11 @@ func (v *hostView) seen(w *evidence.Watched) hostSighting {
 // ours says whether the ends are those of the attempt. The host may have the port
 // under another address, where NAT before it rewrites that.
 func (v *hostView) ours(client, server netip.AddrPort) bool {
-	return server.Port() == v.port && sameEnd(v.main.Local, client)
+	end := v.main.Local
+	if v.translated.IsValid() {
+		end = v.translated
+	}
+	return server.Port() == v.port && sameEnd(end, client)
 }
 
 // sameEnd compares two ends without zones and the IPv4-mapped form.

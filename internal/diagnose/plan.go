@@ -23,6 +23,7 @@ const (
 	CheckECN       CheckID = "ecn"
 	CheckSources   CheckID = "source-ports"
 	CheckOwners    CheckID = "owners"
+	CheckRules     CheckID = "own-rules"
 )
 
 // checkHost is the look from the other side, which stands beside the commands that
@@ -47,6 +48,11 @@ type Check struct {
 	Silent bool
 	// Mixed says that it is made only where SYNs to the port fared differently.
 	Mixed bool
+	// Quiet says that it sends nothing.
+	Quiet bool
+	// Grounds are causes whose grounds it shows, so that it is made even where
+	// nothing else is left.
+	Grounds []verdict.CauseID
 	// Late says that it is made only when no other check is left, for it may
 	// change what they would see: whoever answers it enters the neighbour table.
 	Late bool
@@ -71,13 +77,15 @@ var checks = []Check{
 		Keys: []evidence.Key{evidence.ProbeTTL255}},
 	{ID: CheckECN, What: "send a SYN without ECN", Auto: true, Raw: true, Packets: 2, Silent: true, Where: "client",
 		Keys: []evidence.Key{evidence.ProbeECN}},
+	{ID: CheckRules, What: "read this host's own firewall rules", Auto: true, Quiet: true, Where: "client",
+		Keys: []evidence.Key{evidence.LocalRule, evidence.LocalBack, evidence.NATHere}, Grounds: []verdict.CauseID{"local-firewall-drop", "local-firewall-reject"}},
 	{ID: CheckOwners, What: "ask the link who has the address", Auto: true, Raw: true, Packets: 1, Late: true, Where: "client",
 		Keys: []evidence.Key{evidence.NeighOwners, evidence.NeighState}},
 	{ID: CheckSources, What: "connect from other source ports, twice from each", Auto: true, Packets: 6, Mixed: true, Where: "client",
 		Keys: []evidence.Key{evidence.ProbeSources, evidence.ConnectRepeat, evidence.ProbeLoss}},
 
 	{ID: "packets-sudo", Ease: 2, What: "run it with the packets in view", Where: "client",
-		Keys:    []evidence.Key{evidence.SynLeft, evidence.AnswerFrom, evidence.AnswerVia, evidence.ICMPQuote, evidence.ProbeACK, evidence.ProbeFIN, evidence.SessionTTL},
+		Keys:    []evidence.Key{evidence.SynLeft, evidence.LocalRule, evidence.LocalBack, evidence.AnswerFrom, evidence.AnswerVia, evidence.ICMPQuote, evidence.ProbeACK, evidence.ProbeFIN, evidence.SessionTTL},
 		Command: "sudo tcpwhy {{.Host}}:{{.Port}}"},
 	{ID: checkHost, Ease: 1.3, What: "ask {{.Addr}} itself, as root there", Where: "host",
 		Keys: []evidence.Key{evidence.HostSockets, evidence.HostQueue, evidence.HostSYNQueue, evidence.HostService, evidence.HostRule, evidence.HostNAT, evidence.HostOwns,
@@ -158,10 +166,11 @@ const worth = 0.002
 // those the program can make itself and that done does not name. Raw checks
 // are left out without raw, those that cost packets beyond budget too; while
 // traces can still split, none that costs packets is planned, and late ones only
-// when nothing else is.
+// when nothing else is. Where one cause is left there may be a check that shows its
+// grounds.
 func (d *Differential) Plan(done []CheckID, raw bool, budget int) []Check {
 	if d.Settled() {
-		return nil
+		return d.grounds(done)
 	}
 	type scored struct {
 		c    Check
@@ -191,6 +200,17 @@ func (d *Differential) Plan(done []CheckID, raw bool, budget int) []Check {
 		if s.c.Packets <= budget && !(free && s.c.Packets > 0) {
 			budget -= s.c.Packets
 			plan = append(plan, s.c)
+		}
+	}
+	return plan
+}
+
+// grounds are the checks that show why it is the cause that is left.
+func (d *Differential) grounds(done []CheckID) []Check {
+	var plan []Check
+	for _, c := range checks {
+		if !slices.Contains(done, c.ID) && slices.ContainsFunc(c.Grounds, d.has) {
+			plan = append(plan, c)
 		}
 	}
 	return plan

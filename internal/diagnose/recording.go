@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
@@ -13,7 +14,12 @@ import (
 // verdict they allow. What a live run can ask and a capture cannot (other ports,
 // the path, tables of the hosts) is simply not known.
 func Conversation(c *evidence.Conversation) ([]evidence.Fact, verdict.AddressVerdict) {
-	o := &observer{addr: c.Tuple.Remote}
+	return new(Memo).Conversation(c)
+}
+
+// Conversation says what the function of that name says.
+func (m *Memo) Conversation(c *evidence.Conversation) ([]evidence.Fact, verdict.AddressVerdict) {
+	o := &observer{addr: c.Tuple.Remote, facts: make([]evidence.Fact, 0, 24)}
 	r := c.Client
 	if r == nil {
 		r = &evidence.Recording{}
@@ -21,19 +27,19 @@ func Conversation(c *evidence.Conversation) ([]evidence.Fact, verdict.AddressVer
 	w := &recorded{Conversation: c, r: r}
 	w.observe(o)
 	for i := range o.facts {
-		o.facts[i].ID = evidence.ID(fmt.Sprintf("e%d", i+1))
+		o.facts[i].ID = evidence.ID("e" + strconv.Itoa(i+1))
 	}
-	set, a := w.set()
-	v := newView(set, a)
-	d := Differ(evidence.ScopeAddress, o.facts)
-	out := verdict.AddressVerdict{Addr: c.Tuple.Remote, Verdict: d.verdict(v)}
-	out.Outcome = w.outcome(out.Verdict.Cause)
+	known := m.conclusion(o.facts)
+	out := verdict.AddressVerdict{Addr: c.Tuple.Remote, Outcome: w.outcome(known.cause)}
 	if why := w.tooEarly(); why != "" {
 		out.Verdict = verdict.Verdict{
 			Certainty: verdict.Unknown, Cause: verdict.Undetermined, Finding: why,
 			Candidates: []verdict.Candidate{}, RuledOut: []verdict.RuledOut{}, Because: []evidence.ID{},
 		}
+		return o.facts, out
 	}
+	set, a := w.set()
+	out.Verdict = known.verdict(newView(set, a))
 	return o.facts, out
 }
 

@@ -69,39 +69,13 @@ func addressVerdict(s *evidence.Set, a *evidence.Address, all []evidence.Fact) v
 
 // verdict says what the differential leaves.
 func (d *Differential) verdict(v *view) verdict.Verdict {
-	out := verdict.Verdict{Candidates: d.Candidates(), RuledOut: nonNil(d.ruled)}
-	roots, first := d.roots()
-	switch {
-	case v.unfinished():
-		out.Certainty, out.Cause, out.Candidates = verdict.Unknown, verdict.Undetermined, []verdict.Candidate{}
-		out.Finding = "the run was stopped while the SYN waited for its answer"
-	case len(d.facts) == 0 || roots == 0:
-		out.Certainty, out.Cause, out.Candidates = verdict.Unknown, verdict.Undetermined, []verdict.Candidate{}
-		out.Finding = "no known cause fits what was seen"
-		if len(d.facts) == 0 {
-			out.Finding = "nothing was seen that could be judged"
+	if v.unfinished() {
+		return verdict.Verdict{
+			Certainty: verdict.Unknown, Cause: verdict.Undetermined, Finding: "the run was stopped while the SYN waited for its answer",
+			Candidates: []verdict.Candidate{}, RuledOut: nonNil(d.ruled), Because: []evidence.ID{}, Next: []verdict.Step{}, Fix: []verdict.Fix{},
 		}
-		for _, f := range d.facts {
-			if f.Key == evidence.Connect || f.Key == evidence.Answer {
-				out.Because = append(out.Because, f.ID)
-			}
-		}
-	case roots == 1:
-		first = d.refined(first)
-		out.Certainty, out.Cause = verdict.Certain, first.cause.ID
-		out.Finding = v.finding(first.cause)
-		out.Because = d.because(first)
-		moveFirst(out.Candidates, first.cause.ID)
-	default:
-		out.Certainty, out.Cause = verdict.Narrowed, first.cause.ID
-		out.Finding = v.narrowed(d, first)
-		out.Because = d.because(first)
-		moveFirst(out.Candidates, first.cause.ID)
 	}
-	out.Because = nonNil(out.Because)
-	out.Where = v.where(out.Cause, out.Certainty)
-	out.Next, out.Fix = d.advice(v, &out)
-	return out
+	return d.conclude(v.set.Options.Privileged).verdict(v)
 }
 
 func moveFirst(cs []verdict.Candidate, id verdict.CauseID) {

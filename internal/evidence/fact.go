@@ -21,7 +21,7 @@ type Fact struct {
 	Key   Key   `json:"kind"`
 	Value Value `json:"value"`
 	// Source is the collector that saw it: "resolve", "connect", "packets",
-	// "path", "control", "route", "session", "listener", "counters".
+	// "path", "control", "route", "rules", "session", "listener", "counters".
 	Source string        `json:"source"`
 	At     time.Duration `json:"-"`
 	// Addr is the address the fact is about; zero for facts about the name.
@@ -62,6 +62,7 @@ const (
 	// About this host.
 	RouteLookup Key = "route.lookup"
 	RouteTo     Key = "route.next-hop"
+	RouteRules  Key = "route.rules"
 	LinkState   Key = "route.link"
 	NeighState  Key = "route.neighbour"
 	NeighOwners Key = "route.neighbour-owners"
@@ -73,6 +74,8 @@ const (
 	NATHere     Key = "local.nat"
 	SynLeft     Key = "local.syn-left"
 	SelfConnect Key = "local.self-connection"
+	LocalRule   Key = "local.rule"
+	LocalBack   Key = "local.rule-answer"
 	SourcePort  Key = "local.source-port"
 
 	// The attempt.

@@ -90,7 +90,8 @@ type Firewall struct {
 type RuleVerdict struct {
 	At time.Duration `json:"at,omitempty"` // of a trace
 	// Packet is "syn" (from the client) or "syn-ack" (the answer), in a trace also
-	// "rst" (the answer of a closed port), and Tuple its source (Local) and destination (Remote). A source port of 0 is any.
+	// "rst" (the answer of a closed port), and Tuple its source (Local) and
+	// destination (Remote). A client's port of 0 is any, no address is anybody's.
 	Packet string     `json:"packet"`
 	Tuple  flow.Tuple `json:"tuple"`
 	// In and Out are the interfaces it comes in and goes out by, as far as known.

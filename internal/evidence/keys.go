@@ -16,6 +16,7 @@ var keys = []KeyInfo{
 
 	{RouteLookup, ScopeAddress, "has this host a route", oneOf(RouteOK, RouteNone, RouteBlackhole, RouteUnreachable, RouteProhibit, RouteLocal)},
 	{RouteTo, ScopeAddress, "what is the next hop", oneOf(NextHopTarget, NextHopGateway, NextHopSelf)},
+	{RouteRules, ScopeAddress, "can a policy rule here choose by what the lookup did not name", oneOf(Yes, No)},
 	{LinkState, ScopeAddress, "is the interface up", oneOf(LinkUp, LinkDown)},
 	{NeighState, ScopeAddress, "does the next hop answer ARP or ND", oneOf(NeighAnswers, NeighFailed, NeighWrong)},
 	{NeighOwners, ScopeAddress, "how many hosts claim the address", oneOf(OwnersOne, OwnersSeveral, NotAsked)},
@@ -27,6 +28,8 @@ var keys = []KeyInfo{
 	{TrackHere, ScopeAddress, "has the connection table here room", oneOf(Free, Full)},
 	{NATHere, ScopeAddress, "can NAT on this host have sent the SYN elsewhere", oneOf(Yes, No)},
 	{SynLeft, ScopeAddress, "did the SYN leave this host", oneOf(Yes, No)},
+	{LocalRule, ScopeAddress, "what do this host's own rules do with the SYN", oneOf(RuleNone, RuleDrop, RuleReset, RuleReject)},
+	{LocalBack, ScopeAddress, "what do this host's own rules do with the SYN-ACK", oneOf(RuleNone, RuleDrop, RuleReset, RuleReject)},
 	{SelfConnect, ScopeAddress, "did the socket connect to itself", oneOf(Yes, No)},
 
 	{Connect, ScopeAddress, "what did connect() say", oneOf(ConnOpen, ConnRefused, ConnTimeout, ConnHostUnreach, ConnNetUnreach, ConnDenied, ConnNotPermit, ConnInvalid, ConnNoAddress, ConnInUse, ConnNoFiles, ConnNoFamily, ConnReset, ConnNoProto, ConnOther)},
@@ -77,7 +80,7 @@ var keys = []KeyInfo{
 	{HostRPFilter, ScopeAddress, "does the host's reverse path filter let the client's packets pass", oneOf(Yes, No)},
 	{HostPrograms, ScopeAddress, "has the host a BPF program in the way of packets", oneOf(Yes, No)},
 	{HostDrop, ScopeAddress, "what reason does the host's kernel give", oneOf(DropNone, DropNetfilter, DropNoSocket, DropMD5, DropRPFilter, DropNoRoute, DropPacketFilter, DropMinTTL, DropQueue, DropNotLocal)},
-	{HostSYN, ScopeAddress, "does the SYN arrive at the host", oneOf(Yes, No)},
+	{HostSYN, ScopeAddress, "does the SYN arrive at the host", oneOf(Yes, No, OtherPort)},
 	{HostSYNACK, ScopeAddress, "does a SYN-ACK leave the host", oneOf(Yes, No)},
 	{HostACK, ScopeAddress, "does the ACK of the SYN-ACK arrive at the host", oneOf(Yes, No)},
 	{HostReset, ScopeAddress, "does the RST leave the host", oneOf(Yes, No)},

@@ -183,9 +183,18 @@ type Route struct {
 	Source    netip.Addr `json:"source,omitzero"`  // preferred source address
 	Interface string     `json:"interface,omitempty"`
 	MTU       int        `json:"mtu,omitempty"`
+	// Port is the destination port that the lookup named, with TCP as the
+	// protocol; 0 when it named neither.
+	Port uint16 `json:"port,omitempty"`
 	// Rules are policy rules that are not the three standard ones, as text.
 	Rules []string `json:"rules,omitempty"`
-	Link  *Link    `json:"link,omitempty"` // the interface chosen
+	// RejectedBy is the policy rule that turns such packets away by itself, as
+	// text; "" when none does.
+	RejectedBy string `json:"rejected_by,omitempty"`
+	// Exact says that the lookup named all that the policy rules here choose by,
+	// so that connect() meets the same answer.
+	Exact bool  `json:"exact,omitempty"`
+	Link  *Link `json:"link,omitempty"` // the interface chosen
 	// DownLinks are interfaces that are not loopback, are down or without
 	// carrier, and still carry an address of the target's family, or could
 	// (an Ethernet interface whose IPv6 addresses vanish when it goes down).

@@ -48,6 +48,9 @@ type Address struct {
 	Controls  []Control      `json:"controls,omitempty"`
 	Session   *Session       `json:"session,omitempty"`
 	Listeners *Listeners     `json:"listeners,omitempty"` // socket table, for a target on this host
+	// Own is what this host's own rules do with the SYN and its answer; nil where
+	// that was not asked.
+	Own *Own `json:"own,omitempty"`
 	// Host is what the machine that should answer told of itself. HostLive says
 	// that it was told while the attempts were made, so that what was not seen
 	// there did not happen.

@@ -253,6 +253,7 @@ const (
 	ServiceBindPerm  Value = "bind-not-permitted"
 	ServiceBindAddr  Value = "bind-no-address"
 	ServiceNone      Value = "none"
+	OtherPort        Value = "other-port" // of HostSYN: NAT before the host leads it to another port, where it is not served
 	RuleNone         Value = "none"
 	RuleDrop         Value = "drop"
 	RuleReset        Value = "reset"

@@ -16,9 +16,12 @@ type Watched struct {
 	Capture *Capture      `json:"capture,omitempty"`
 	// Traced says that the tracepoints were on.
 	Traced bool `json:"traced,omitempty"`
-	// OtherSYNs counts the SYNs to the port from other addresses than Host.Client, of
-	// which nothing more is kept.
-	OtherSYNs int `json:"other_syns,omitempty"`
+	// OtherSYNs counts the SYNs to the port from other addresses than Host.Client of
+	// which nothing more is kept: the first few others are among Events and Packets,
+	// since one of them may be the client behind NAT. OthersOmitted counts what was
+	// left out of what those few did.
+	OtherSYNs     int `json:"other_syns,omitempty"`
+	OthersOmitted int `json:"others_omitted,omitempty"`
 	// Lost counts events for which the ring buffer had no room, Omitted those
 	// left out of Events.
 	Lost    uint64 `json:"lost,omitempty"`

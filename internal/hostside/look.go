@@ -133,13 +133,20 @@ func (l *look) judged() []netip.Addr {
 
 // firewall reads what the rules do with the client's SYN and with its answer.
 func (l *look) firewall() {
+	clients := []netip.Addr{l.opts.Client}
+	if l.opts.Client.IsValid() {
+		clients = append(clients, netip.Addr{})
+	}
 	var queries []firewall.Query
 	for _, a := range l.judged() {
 		server := netip.AddrPortFrom(a, l.opts.Port)
-		in := l.arrival(a)
-		queries = append(queries,
-			firewall.Query{Kind: firewall.SYNIn, Client: netip.AddrPortFrom(l.opts.Client, 0), Server: server, In: in},
-			firewall.Query{Kind: firewall.SYNACKOut, Client: netip.AddrPortFrom(l.opts.Client, 0), Server: server, In: in})
+		// NAT may give the client another address: then what is so for anybody counts.
+		for _, c := range clients {
+			in := l.arrival(c, a)
+			queries = append(queries,
+				firewall.Query{Kind: firewall.SYNIn, Client: netip.AddrPortFrom(c, 0), Server: server, In: in},
+				firewall.Query{Kind: firewall.SYNACKOut, Client: netip.AddrPortFrom(c, 0), Server: server, In: in})
+		}
 	}
 	f, missed, err := firewall.Read(l.ctx, l.env, queries)
 	l.note(missed)
@@ -150,10 +157,10 @@ func (l *look) firewall() {
 	}
 }
 
-// arrival is the interface by which packets to an address come in, as far as it is
-// known: "" for an address that is not on one interface alone.
-func (l *look) arrival(a netip.Addr) string {
-	if in := l.arrives[l.opts.Client]; in != "" {
+// arrival is the interface by which packets of a client to an address come in, as
+// far as it is known: "" for an address that is not on one interface alone.
+func (l *look) arrival(client, a netip.Addr) string {
+	if in := l.arrives[client]; in != "" {
 		return in
 	}
 	name := ""

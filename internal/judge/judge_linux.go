@@ -26,7 +26,7 @@ type Vantage string
 // The vantages.
 const (
 	Ordinary Vantage = "ordinary" // a user without privilege, at the client
-	Root     Vantage = "root"     // a user with CAP_NET_RAW, at the client
+	Root     Vantage = "root"     // root at the client
 	// WithHost is Root, with what root of the host tells that should answer.
 	WithHost Vantage = "host"
 )

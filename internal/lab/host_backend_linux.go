@@ -49,14 +49,12 @@ func backends() []Scenario {
 		{
 			Name: "nat-dead-backend-here", Cause: cause, Connect: Refused,
 			Shows: "Connection refused: this host's own rules lead the address to a backend where nothing listens.",
-			Blunt: "the program does not yet look for its own SYN under another address",
 			Ideal: leaves(refusals, nil),
 			fault: func(l *Lab) { l.translateOwn(l.at(Server, deadPort)) },
 		},
 		{
 			Name: "nat-dead-backend-here-nearer", Cause: cause, Connect: Refused,
 			Shows: "Connection refused: this host's own rules lead the address to the first router, where nothing listens.",
-			Blunt: "the program does not yet look for its own SYN and its answer under another address",
 			// Without privilege it is not seen by which interface the RST comes.
 			Ideal: leaves(and(reset, "local-firewall-reject"), nil),
 			fault: func(l *Lab) { l.translateOwn(l.at(R1, deadPort)) },
@@ -106,16 +104,16 @@ func backends() []Scenario {
 		},
 	}
 	for i := range all {
-		// Where something before the host translates, the host sees no SYN, and not
-		// what became of it.
+		// Where something before the host leads the SYN to another, the host does not
+		// see what became of it.
 		switch s := &all[i]; s.Name {
-		case "nat-dead-backend-port", "nat-dead-backend-nearer", "nat-dead-backend-here":
+		case "nat-dead-backend-nearer", "nat-dead-backend-here":
 			s.Ideal.Host = []string{cause, "path-firewall-reset"}
 		case "nat-dead-backend-here-nearer":
 			s.Ideal.Host = []string{cause, "path-firewall-reset", "local-firewall-reject"}
 		case "listens-in-other-namespace-container":
 			s.Ideal.Host = s.Truth()
-		case "nat-dead-backend-host", "nat-dead-backend-silent", "nat-dead-backend-here-host":
+		case "nat-dead-backend-host", "nat-dead-backend-here-host":
 			s.Ideal.Host = []string{cause, "path-firewall-drop"}
 		}
 	}

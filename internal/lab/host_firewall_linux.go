@@ -45,6 +45,14 @@ func hostFirewalls() []Scenario {
 			fault: func(l *Lab) { l.rules(Server, nft.Input, nft.If(nft.SAddr(l.Addr(Client))).Drop()) },
 		},
 		{
+			Name: "host-firewall-drop-nat-gateway", Cause: drop, Connect: TimesOut, Topology: NATGateway(),
+			Shows: "Connecting times out: the server drops what comes from the gateway that hides the client.",
+			Ideal: leaves(silentPortUnseen, silentPort),
+			fault: func(l *Lab) {
+				l.rules(Server, nft.Input, nft.If(nft.SAddr(ip(l.Family, 2, 1)), nft.DPort(l.dst.Port())).Drop())
+			},
+		},
+		{
 			Name: "host-firewall-drop-all", Cause: drop, Connect: TimesOut,
 			Shows: "Connecting times out, and the server answers nothing at all.",
 			Ideal: leaves(silence, silence),

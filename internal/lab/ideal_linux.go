@@ -11,7 +11,7 @@ import (
 // the program says. Nil means that the scenario's cause must come out alone.
 type Ideal struct {
 	Ordinary []string // an ordinary user at the client
-	Root     []string // a user with CAP_NET_RAW at the client
+	Root     []string // root at the client
 	Host     []string // root at the client, with evidence from the server's host
 	Captures []string // two captures, one from the client and one from the server
 }

@@ -84,7 +84,6 @@ func sockets() []Scenario {
 		{
 			Name: "local-policy-denies-eacces", Cause: "local-policy-denies", Connect: Denied,
 			Shows: "Permission denied, at once: a seccomp filter on the process.",
-			Blunt: "the program's route lookup cannot name the port, so a policy rule about it is not ruled out",
 			fault: func(l *Lab) { l.denied = syscall.EACCES },
 		},
 		{

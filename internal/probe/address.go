@@ -22,10 +22,10 @@ const quiet = 100 * time.Millisecond
 
 // address gathers the evidence about one address.
 func (r *run) address(ctx context.Context, a *evidence.Address, deep bool, file io.Writer) {
-	if rt, err := route.Collect(ctx, r.env, a.Addr.Addr()); err == nil {
+	if rt, err := route.Collect(ctx, r.env, a.Addr); err == nil {
 		a.Route = &rt
 	} else {
-		notChecked(a, "route to "+a.Addr.Addr().String(), err, "", evidence.RouteLookup, evidence.LinkState, evidence.NeighState)
+		notChecked(a, "route to "+a.Addr.Addr().String(), err, "", evidence.RouteLookup, evidence.RouteRules, evidence.LinkState, evidence.NeighState)
 	}
 	v := &investigation{run: r, a: a, capture: r.startCapture(ctx, a, file), deep: deep, left: budget}
 	r.opts.Progress("connecting to " + a.Addr.String())
@@ -82,9 +82,9 @@ func (v *investigation) silence(ctx context.Context, running *connect.Running) {
 	v.look(v.a)
 	v.investigate(ctx, running.Done())
 	limit := v.opts.ConnectTimeout + grace
-	if v.alive() {
+	if v.alive() || v.kept() {
 		// The host's round trip is known, and SYNs from many ports are not lost
-		// by chance: waiting longer proves nothing.
+		// by chance, or rules here stop them: waiting longer proves nothing.
 		limit = min(limit, v.opts.Patience)
 	}
 	waitFor(ctx, running.Done(), limit-(v.env.Clock.Now()-at))

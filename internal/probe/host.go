@@ -19,29 +19,32 @@ import (
 // Feed is what the machine that should answer tells of itself while a run goes on:
 // one piece of evidence after the other, each with all that was known by then.
 type Feed struct {
+	start  time.Time
 	mu     sync.Mutex
 	latest *evidence.Host
-	at     time.Time     // when the first piece came
-	first  time.Duration // how far its watch was then
+	first  time.Duration // how old the first piece's evidence was
+	ahead  time.Duration // how far the host's clock is ahead of ours, at least
 	err    error         // the end of what is told, io.EOF as a rule
 	news   chan struct{} // closed and replaced with each piece
 }
 
 // NewFeed reads pieces by next until that gives an error.
 func NewFeed(next func() (*evidence.Host, error)) *Feed {
-	f := &Feed{news: make(chan struct{})}
+	f := &Feed{start: time.Now(), news: make(chan struct{})}
 	go func() {
 		for {
 			h, err := next()
 			f.mu.Lock()
-			switch {
-			case err != nil:
+			if err != nil {
 				f.err = err
-			case f.latest == nil:
-				f.at, f.first = time.Now(), h.Elapsed
-				f.latest = h
-			default:
-				f.latest = h
+			} else {
+				// It may have waited for us, the first one most of all: the piece that
+				// came fastest shows best what the time is there.
+				ahead := h.Elapsed - time.Since(f.start)
+				if f.latest == nil {
+					f.first, f.ahead = h.Elapsed, ahead
+				}
+				f.latest, f.ahead = h, max(f.ahead, ahead)
 			}
 			close(f.news)
 			f.news = make(chan struct{})
@@ -79,15 +82,14 @@ func (f *Feed) First(ctx context.Context) (*evidence.Host, error) {
 // until waits for a piece that covers all until now, at most patience. live says
 // that there is one, and that the host was watched since the first piece.
 func (f *Feed) until(ctx context.Context, patience time.Duration) (h *evidence.Host, live bool) {
-	const margin = 50 * time.Millisecond // for packets on their way
-	f.mu.Lock()
-	covered := f.first + time.Since(f.at) + margin
-	f.mu.Unlock()
+	const margin = 250 * time.Millisecond // for packets and pieces on their way
+	asked := time.Since(f.start)
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for {
 		f.mu.Lock()
 		h, err, news := f.latest, f.err, f.news
+		covered := asked + f.ahead + margin
 		f.mu.Unlock()
 		if w := h.Watched; w != nil && w.Until >= covered && w.From <= f.first {
 			return h, true

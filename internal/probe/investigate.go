@@ -49,12 +49,15 @@ type investigation struct {
 // investigate makes the checks that can split what is left, round by round,
 // none twice. It ends early when stop is closed.
 func (v *investigation) investigate(ctx context.Context, stop <-chan struct{}) {
-	for v.deep && ctx.Err() == nil && !v.opts.Gentle {
+	for v.deep && ctx.Err() == nil {
 		if v.capture != nil {
 			v.a.Packets = v.capture.Snapshot()
 		}
 		d := diagnose.Differ(evidence.ScopeAddress, diagnose.ObserveAddress(v.set, v.a))
 		plan := d.Plan(v.done, v.netRaw, v.left)
+		if v.opts.Gentle {
+			plan = slices.DeleteFunc(plan, func(c diagnose.Check) bool { return !c.Quiet })
+		}
 		if len(plan) == 0 {
 			break
 		}
@@ -96,6 +99,8 @@ func (v *investigation) check(ctx context.Context, c diagnose.Check) {
 		v.sources(ctx)
 	case diagnose.CheckOwners:
 		v.owners(ctx)
+	case diagnose.CheckRules:
+		v.ownRules(ctx)
 	case diagnose.CheckACK:
 		v.raw(ctx, v.a.Addr.Port(), evidence.ControlACK, (*control.Prober).ACK, control.Options{})
 		v.raw(ctx, v.closed(), evidence.ControlACK, (*control.Prober).ACK, control.Options{})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
+	"github.com/tcpwhy/tcpwhy/internal/flow"
 	"github.com/tcpwhy/tcpwhy/internal/verdict"
 )
 
@@ -181,4 +182,33 @@ func many() *verdict.Diagnosis {
 		d.Addresses = append(d.Addresses, verdict.AddressVerdict{Addr: at, Outcome: verdict.Timeout, Verdict: w})
 	}
 	return d
+}
+
+// ownRules is a SYN that a rule of this host drops, and one that would drop the
+// answer, too.
+func ownRules() *verdict.Diagnosis {
+	d := fixture("10.77.3.2", 5432)
+	a := evidence.Address{Addr: addrPort("10.77.3.2:5432")}
+	att := attempt("10.77.1.2:41234", "10.77.3.2:5432")
+	att.Took, att.Pending, att.Retransmits = 3200*ms, true, 3
+	a.Attempts = []evidence.Attempt{att}
+	rule := &evidence.Rule{System: "nftables", Family: "inet", Table: "filter", Chain: "output", Hook: "output", Handle: 7, Text: "tcp dport 5432 drop", Comment: "no databases",
+		Allow: "nft insert rule inet filter output handle 7 ip daddr 10.77.3.2 tcp dport 5432 accept"}
+	a.Own = &evidence.Own{Firewall: evidence.Firewall{Systems: []string{"nftables", "iptables"}, Verdicts: []evidence.RuleVerdict{
+		{Packet: "syn", Tuple: att.Tuple, Verdict: "drop", Rule: rule},
+		{Packet: "syn-ack", Tuple: flow.Tuple{Local: att.Tuple.Remote, Remote: att.Tuple.Local}, Verdict: "depends", Depends: []string{"limit rate 1/second (iptables filter INPUT rule 2)"},
+			Rule: &evidence.Rule{System: "iptables", Table: "filter", Chain: "INPUT", Hook: "input", Number: 2, Text: "-A INPUT -m limit --limit 1/s -j DROP", Manager: "ufw"}},
+	}}, ProgramsRead: true}
+	d.Set.Addresses = []evidence.Address{a}
+	fact(d, evidence.LocalRule, evidence.RuleDrop, "rules", 104*ms, "rules of this host drop the SYN (rule inet filter output handle 7: tcp dport 5432 drop)")
+	fact(d, evidence.Connect, evidence.ConnTimeout, "connect", 4*ms, "connect() to 10.77.3.2:5432 got no answer in 3.2 s")
+	return single(d, verdict.Timeout, verdict.Verdict{
+		Certainty: verdict.Certain, Cause: "local-firewall-drop", Where: addr("10.77.1.2"),
+		Candidates: []verdict.Candidate{{Cause: "local-firewall-drop", Likelihood: 1}},
+		Finding:    "a rule of this host drops the SYN to port 5432 of 10.77.3.2: rule inet filter output handle 7: tcp dport 5432 drop",
+		Because:    []evidence.ID{"e1", "e2"},
+		RuledOut:   out("e1", "host-down host-firewall-drop path-firewall-drop"),
+		Next:       []verdict.Step{{Check: "find the drop in an output, postrouting or input chain", Command: "nft -a list ruleset", Where: "client"}},
+		Fix:        []verdict.Fix{{OS: "linux", Text: "let the port pass", Command: rule.Allow}},
+	})
 }

@@ -31,8 +31,8 @@ func HostText(w io.Writer, d *verdict.HostDiagnosis, o Options) error {
 // would says an outcome of a client that does not connect.
 func would(o verdict.Outcome) string {
 	switch o {
-	case verdict.Open:
-		return "a client would be served"
+	case verdict.Open: // what was not looked at may be in the way
+		return "a client would be served, as far as could be looked at"
 	case verdict.Refused:
 		return "a client would be refused"
 	case verdict.Timeout:
@@ -47,17 +47,17 @@ func would(o verdict.Outcome) string {
 }
 
 func (p *page) hostHeadline(d *verdict.HostDiagnosis) string {
-	s := fmt.Sprintf("port %d of %s: %s", d.Host.Port, orHost(d.Host.Name), would(d.Outcome))
+	port := fmt.Sprintf("port %d of %s: ", d.Host.Port, orHost(d.Host.Name))
+	v := &d.Verdict
+	finding := strings.TrimRight(v.Finding, ".")
+	s := would(d.Outcome)
 	if d.Host.Client.IsValid() {
 		s = strings.Replace(s, "a client", d.Host.Client.String(), 1)
 	}
-	v := &d.Verdict
-	finding := strings.TrimRight(v.Finding, ".")
-	switch f := d.Host.Firewall; {
-	case d.Outcome == verdict.Open && (f == nil || len(f.Unread) > 0):
-		return s + " if the packet filter lets it pass, whose rules were not read: " + finding
+	s = port + s
+	switch {
 	case d.Outcome == verdict.Open:
-		return s + ": " + finding
+		return port + finding // it says itself that a client would be served, and if what
 	case !explained(v):
 		return s
 	case v.Certainty == verdict.Certain:
@@ -209,6 +209,9 @@ func (p *page) hostRules(d *verdict.HostDiagnosis) {
 		for i := range list {
 			r := &list[i]
 			text := ruleVerdictText(r)
+			if d.Host.Client.IsValid() && anybodys(r) {
+				continue // there is one on the client's packet
+			}
 			if text == "" || !seen.add(text) || len(seen) > p.limit(4, 100) {
 				continue
 			}
@@ -218,6 +221,14 @@ func (p *page) hostRules(d *verdict.HostDiagnosis) {
 			}
 		}
 	}
+}
+
+// anybodys says that a verdict is on a packet of no client in particular.
+func anybodys(r *evidence.RuleVerdict) bool {
+	if r.Packet == "syn-ack" {
+		return !r.Tuple.Remote.Addr().IsValid()
+	}
+	return !r.Tuple.Local.Addr().IsValid()
 }
 
 func ruleVerdictText(r *evidence.RuleVerdict) string {

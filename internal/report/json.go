@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 	"unicode"
@@ -41,6 +42,9 @@ func JSON(w io.Writer, d *verdict.Diagnosis) error {
 // and that terminals may obey (DEL, C1, bidirectional controls) as \u escapes.
 // Beyond ASCII a JSON text has characters in strings only.
 func escapeUnprintable(line []byte) []byte {
+	if !slices.ContainsFunc(line, func(b byte) bool { return b >= 0x7f }) {
+		return line
+	}
 	out := make([]byte, 0, len(line))
 	for _, r := range string(line) {
 		switch {
@@ -107,6 +111,7 @@ type jsonAddress struct {
 	Attempt *jsonAttempt    `json:"attempt,omitempty"`
 	Packets []jsonPacket    `json:"packets"`
 	Path    *jsonPath       `json:"path,omitempty"`
+	Rules   []jsonOwnRule   `json:"own_rules,omitempty"`
 }
 
 // jsonAttempt is the attempt that the packets are of.
@@ -206,6 +211,7 @@ func newDocument(d *verdict.Diagnosis) document {
 			out.Attempt = newAttempt(e)
 			out.Packets = newPackets(events(e))
 			out.Path = newPath(e.Path)
+			out.Rules = newOwnRules(e.Own)
 		}
 		doc.Addresses = append(doc.Addresses, out)
 	}
@@ -222,11 +228,14 @@ func newVerdict(v *verdict.Verdict) jsonVerdict {
 	out := jsonVerdict{
 		Certainty: v.Certainty, Cause: v.Cause, Finding: v.Finding, Where: v.Where,
 		Candidates: orEmpty(v.Candidates), Because: orEmpty(v.Because),
-		RuledOut: make([]verdict.RuledOut, len(v.RuledOut)),
+		RuledOut: orEmpty(v.RuledOut),
 		Next:     orEmpty(v.Next), Fix: orEmpty(v.Fix),
 	}
-	for i, r := range v.RuledOut {
-		out.RuledOut[i] = verdict.RuledOut{Cause: r.Cause, Because: orEmpty(r.Because)}
+	if slices.ContainsFunc(v.RuledOut, func(r verdict.RuledOut) bool { return r.Because == nil }) {
+		out.RuledOut = slices.Clone(v.RuledOut)
+		for i := range out.RuledOut {
+			out.RuledOut[i].Because = orEmpty(out.RuledOut[i].Because)
+		}
 	}
 	return out
 }

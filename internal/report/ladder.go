@@ -141,6 +141,8 @@ func (l *ladder) row(a *evidence.Address, ev []event, i int) row {
 		r.shape, r.name = shapeInPart, l.p.clean(e.About.String())
 	case !e.Outgoing && e.here:
 		r.shape, r.name = shapeInPart, "this host"
+	case !e.Outgoing && e.Interface == "lo" && strings.Contains(e.Flags, "RST") && stopped(a):
+		r.shape, r.name = shapeInPart, ownRulesName
 	case !e.Outgoing && e.Kind == "icmp" && e.Src.Addr() != a.Addr.Addr():
 		r.shape, r.name = shapeInPart, l.p.clean(endpoint(e.Src))
 	case !e.Outgoing:
@@ -168,10 +170,26 @@ func (l *ladder) fate(a *evidence.Address, later []event, e *event) (shape, stri
 	if strings.Contains(e.Flags, "ACK") {
 		return shapeOut, "" // the handshake was answered
 	}
+	if e.Kind == "tcp" && !e.captured && stopped(a) {
+		return shapeOutPart, ownRulesName
+	}
 	if hop := lastHop(a.Path); e.Kind == "tcp" && hop.IsValid() {
 		return shapeVanishes, l.p.clean(hop.String())
 	}
 	return shapeVanishes, ""
+}
+
+const ownRulesName = "own rules"
+
+// stopped says that rules of this host stop the SYN of the shown attempt.
+func stopped(a *evidence.Address) bool {
+	att, _ := shown(a)
+	if a.Own == nil || att == nil || att.Connected {
+		return false
+	}
+	return slices.ContainsFunc(a.Own.Firewall.Verdicts, func(v evidence.RuleVerdict) bool {
+		return v.Packet == "syn" && v.Tuple.Local == att.Tuple.Local && (v.Verdict == "drop" || v.Verdict == "reset" || v.Verdict == "reject")
+	})
 }
 
 // text says what a packet is.

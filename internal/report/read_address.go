@@ -52,6 +52,7 @@ func (a *jsonAddress) evidence(at netip.AddrPort) (evidence.Address, error) {
 		}
 		out.Attempts[a.Attempt.Number-1] = att
 	}
+	out.Own = ownRules(a.Rules, att.Tuple)
 	return out, nil
 }
 

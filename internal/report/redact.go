@@ -100,6 +100,9 @@ func (r *Redactor) learn(set *evidence.Set) {
 		if a.Host != nil {
 			r.learnHost(a.Host)
 		}
+		if a.Own != nil {
+			r.learnRules(&a.Own.Firewall)
+		}
 		if a.Route != nil {
 			n.knowInterface(a.Route.Interface)
 			for _, l := range a.Route.DownLinks {
@@ -127,10 +130,17 @@ func (r *Redactor) learnHost(h *evidence.Host) {
 		}
 	}
 	if h.Firewall != nil {
-		for _, list := range [][]evidence.RuleVerdict{h.Firewall.Verdicts, h.Firewall.Traces} {
-			for _, v := range list {
-				if v.Rule != nil {
-					n.knowPhrase("comment", v.Rule.Comment)
+		r.learnRules(h.Firewall)
+	}
+}
+
+// learnRules takes in what people wrote into rules.
+func (r *Redactor) learnRules(f *evidence.Firewall) {
+	for _, list := range [][]evidence.RuleVerdict{f.Verdicts, f.Traces} {
+		for _, v := range list {
+			for _, rule := range []*evidence.Rule{v.Rule, v.NATRule} {
+				if rule != nil {
+					r.names.knowPhrase("comment", rule.Comment)
 				}
 			}
 		}

@@ -14,6 +14,9 @@ type Lookup struct {
 	From netip.Addr
 	// Link is the index of the interface the packet must leave by; 0 is any.
 	Link int
+	// Port is the destination port of TCP; with 0 neither protocol nor port is
+	// named, and policy rules about them do not match.
+	Port uint16
 }
 
 // Found is the kernel's answer to a Lookup (RTM_GETROUTE of rtnetlink(7)).
@@ -41,6 +44,11 @@ type Found struct {
 	// when not known. It differs from Link for a local address: there it is
 	// the interface that carries the address, where Link is the loopback.
 	Carrier int
+	// Rule is the policy rule that refuses by itself, as text in the manner of
+	// ip-rule(8); "" when none did.
+	Rule string
+	// Port is the port that the kernel took note of: that of the Lookup, or 0.
+	Port uint16
 	// MTU is the limit the route sets or the path has taught, 0 when neither:
 	// that of the link holds then.
 	MTU int
@@ -108,6 +116,9 @@ type Drops struct {
 type Criteria struct {
 	Mark   bool // the packet's mark
 	Packet bool // type of service, protocol, ports or tunnel
+	// Unnamed is what a Lookup does not name: the source port, type of service,
+	// tunnel or VRF.
+	Unnamed bool
 }
 
 // Printable escapes the name of an interface, in which the kernel allows

@@ -41,6 +41,7 @@ func (r *Reader) RulesLookAt(v6 bool) (Criteria, error) {
 	for _, rule := range rules {
 		c.Mark = c.Mark || rule.Mark != 0 || rule.Mask != nil && *rule.Mask != 0
 		c.Packet = c.Packet || rule.Tos != 0 || rule.IPProto != 0 || rule.Sport != nil || rule.Dport != nil || rule.TunID != 0
+		c.Unnamed = c.Unnamed || rule.Tos != 0 || rule.Sport != nil || rule.TunID != 0 || l3mdev(rule)
 	}
 	return c, nil
 }

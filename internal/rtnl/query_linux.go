@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
@@ -16,10 +17,14 @@ import (
 // patience bounds each wait for the kernel, which answers at once.
 const patience = time.Second
 
-// Reader reads the routing state of one network namespace over one socket.
+// Reader reads the routing state of one network namespace over its own sockets.
 // It is safe for use by several goroutines. Every method that lists gives what
 // it got when the kernel says that the table changed meanwhile.
-type Reader struct{ h *netlink.Handle }
+type Reader struct {
+	h *netlink.Handle
+	// lookups is the socket of questions that the library has no words for.
+	lookups map[int]*nl.SocketHandle
+}
 
 // NewReader opens a reader on the network namespace of the calling thread. It
 // needs no privilege.
@@ -32,11 +37,19 @@ func NewReader() (*Reader, error) {
 		h.Close()
 		return nil, fmt.Errorf("rtnetlink socket: %w", err)
 	}
-	return &Reader{h}, nil
+	lookups, err := lookupSocket()
+	if err != nil {
+		h.Close()
+		return nil, fmt.Errorf("rtnetlink socket: %w", err)
+	}
+	return &Reader{h, map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: lookups}}}, nil
 }
 
-// Close releases the socket.
-func (r *Reader) Close() { r.h.Close() }
+// Close releases the sockets.
+func (r *Reader) Close() {
+	r.h.Close()
+	r.lookups[unix.NETLINK_ROUTE].Close()
+}
 
 // Interfaces lists the links, loopback included.
 func (r *Reader) Interfaces() ([]Interface, error) {

@@ -28,8 +28,13 @@ func lines(args, script string) error {
 	return nil
 }
 
+// rule6 are the rules for IPv6 of every Reader here.
+const rule6 = `rule add pref 60 from fd77::/16 lookup 101
+rule add pref 95 oif v0 ipproto tcp dport 88 prohibit
+`
+
 // reader gives a Reader on a new namespace set up by a script for ip(8), with
-// a rule for IPv6.
+// rule6.
 func reader(t *testing.T, script string) *Reader {
 	t.Helper()
 	nettest.NeedProgram(t, "ip")
@@ -43,7 +48,7 @@ func reader(t *testing.T, script string) *Reader {
 		if err := lines("", script); err != nil {
 			return err
 		}
-		if err := lines("-6", "rule add pref 60 from fd77::/16 lookup 101"); err != nil {
+		if err := lines("-6", rule6); err != nil {
 			return err
 		}
 		r, err = NewReader()
@@ -113,8 +118,8 @@ rule add to 10.84.0.0/16 blackhole
 			{"10.80.7.1", Found{Type: "unreachable", Errno: "EHOSTUNREACH", Prefix: prefix("10.80.7.0/24"), Table: 100}},
 			{"10.81.1.1", Found{Type: "prohibit", Errno: "EACCES", Prefix: prefix("10.81.0.0/16"), Table: main}},
 			{"10.82.1.1", Found{Errno: "ENETUNREACH"}},
-			{"10.83.1.1", Found{Type: "prohibit", Errno: "EACCES"}},
-			{"10.84.1.1", Found{Type: "blackhole", Errno: "EINVAL"}},
+			{"10.83.1.1", Found{Type: "prohibit", Errno: "EACCES", Rule: "32764: from all to 10.83.0.0/16 prohibit"}},
+			{"10.84.1.1", Found{Type: "blackhole", Errno: "EINVAL", Rule: "32763: from all to 10.84.0.0/16 blackhole"}},
 			{"192.0.2.1", Found{Errno: "ENETUNREACH"}},
 			{"fd77:1::2", Found{Type: "unicast", Prefix: prefix("fd77:1::/64"), Table: main, Source: addr("fd77:1::1")}},
 			{"fd78::1", Found{Type: "unicast", Prefix: prefix("fd78::/16"), Table: main, Gateway: addr("fd77:1::2"), Source: addr("fd77:1::1")}},
@@ -172,6 +177,92 @@ rule add to 10.84.0.0/16 blackhole
 		// A source of the other family says nothing here.
 		if got, err = r.Route(Lookup{To: addr("10.77.1.1"), From: addr("::1")}); err != nil || got.Type != "local" {
 			t.Errorf("from ::1: %+v, %v", got, err)
+		}
+	})
+}
+
+// TestRouteOfPort asks for a TCP port, about which policy rules can be.
+func TestRouteOfPort(t *testing.T) {
+	nettest.InUserNS(t, func(t *testing.T) {
+		r := reader(t, two+`route add default via 10.77.1.9
+route add 192.0.2.0/24 via 10.77.1.2 table 100
+route add prohibit 198.51.100.0/24
+rule add pref 10 ipproto tcp dport 5432 lookup 100
+rule add pref 20 ipproto tcp dport 81 unreachable
+rule add pref 30 ipproto udp dport 82 prohibit
+rule add pref 40 ipproto tcp dport 83-85 blackhole
+rule add pref 50 sport 1-65534 prohibit
+rule add pref 60 ipproto tcp dport 86 goto 80
+rule add pref 70 ipproto tcp dport 86 prohibit
+rule add pref 80 fwmark 7 prohibit
+rule add pref 90 from 10.77.1.1 ipproto tcp dport 87 prohibit
+rule add pref 95 oif v0 ipproto tcp dport 88 prohibit
+rule add pref 40000 ipproto tcp dport 89 to 198.51.100.0/24 prohibit
+`)
+		addr := netip.MustParseAddr
+		links, err := r.Interfaces()
+		if err != nil {
+			t.Fatal(err)
+		}
+		v0 := links[slices.IndexFunc(links, func(l Interface) bool { return l.Name == "v0" })].Index
+		for _, c := range []struct {
+			q                          Lookup
+			kind, errno, gateway, rule string
+		}{
+			{Lookup{To: addr("192.0.2.7")}, "unicast", "", "10.77.1.9", ""},
+			{Lookup{To: addr("192.0.2.7"), Port: 80}, "unicast", "", "10.77.1.9", ""},
+			{Lookup{To: addr("192.0.2.7"), Port: 5432}, "unicast", "", "10.77.1.2", ""},
+			{Lookup{To: addr("203.0.113.1"), Port: 5432}, "unicast", "", "10.77.1.9", ""},
+			{Lookup{To: addr("203.0.113.1"), Port: 81}, "unreachable", "ENETUNREACH", "", "20: from all ipproto 6 dport 81-81 unreachable"},
+			{Lookup{To: addr("203.0.113.1"), Port: 82}, "unicast", "", "10.77.1.9", ""},
+			{Lookup{To: addr("203.0.113.1"), Port: 84}, "blackhole", "EINVAL", "", "40: from all ipproto 6 dport 83-85 blackhole"},
+			{Lookup{To: addr("203.0.113.1"), Port: 86}, "unicast", "", "10.77.1.9", ""},
+			{Lookup{To: addr("203.0.113.1"), Port: 87}, "unicast", "", "10.77.1.9", ""},
+			{Lookup{To: addr("203.0.113.1"), Port: 87, From: addr("10.77.1.1")}, "prohibit", "EACCES", "", "90: from 10.77.1.1 ipproto 6 dport 87-87 prohibit"},
+			{Lookup{To: addr("203.0.113.1"), Port: 88}, "unicast", "", "10.77.1.9", ""},
+			// Bound to an interface, IPv4 takes an address that is turned away to be on its link.
+			{Lookup{To: addr("203.0.113.1"), Port: 88, Link: v0}, "unicast", "", "", ""},
+			{Lookup{To: addr("2001:db8::1"), Port: 88, Link: v0}, "prohibit", "EACCES", "", "95: from all oif v0 ipproto 6 dport 88-88 prohibit"},
+			// The route rejects before the rule that would.
+			{Lookup{To: addr("198.51.100.1"), Port: 89}, "prohibit", "EACCES", "", ""},
+		} {
+			got, err := r.Route(c.q)
+			want := netip.Addr{}
+			if c.gateway != "" {
+				want = addr(c.gateway)
+			}
+			if err != nil || got.Type != c.kind || got.Errno != c.errno || got.Gateway != want || got.Rule != c.rule || got.Port != c.q.Port {
+				t.Errorf("%+v: %+v, %v", c.q, got, err)
+			}
+		}
+		if c, err := r.RulesLookAt(false); c != (Criteria{Mark: true, Packet: true, Unnamed: true}) || err != nil {
+			t.Errorf("rules look at %+v, %v", c, err)
+		}
+	})
+}
+
+// A kernel that has no IPv4 route but a rule for another port has none.
+func TestRouteNoneBesideARule(t *testing.T) {
+	nettest.InUserNS(t, func(t *testing.T) {
+		r := reader(t, two+"rule add pref 20 ipproto tcp dport 81 unreachable\n")
+		for port, kind := range map[uint16]string{81: "unreachable", 82: "", 0: ""} {
+			if got, err := r.Route(Lookup{To: netip.MustParseAddr("203.0.113.1"), Port: port}); err != nil || got.Type != kind || got.Errno != "ENETUNREACH" {
+				t.Errorf("port %d: %+v, %v", port, got, err)
+			}
+		}
+	})
+}
+
+// An inverted rule turns away what is not TCP.
+func TestRouteInverted(t *testing.T) {
+	nettest.InUserNS(t, func(t *testing.T) {
+		r := reader(t, two+"rule add pref 20 not ipproto tcp prohibit\n")
+		to := netip.MustParseAddr("10.77.1.2")
+		if got, err := r.Route(Lookup{To: to}); err != nil || got.Rule != "20: not from all ipproto 6 prohibit" {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if got, err := r.Route(Lookup{To: to, Port: 80}); err != nil || got.Type != "unicast" {
+			t.Errorf("%+v, %v", got, err)
 		}
 	})
 }
@@ -290,7 +381,7 @@ rule add pref 50 oif v0 lookup main
 				"45: from all goto 50",
 				"50: from all oif v0 lookup main",
 			},
-			true: {"60: from fd77::/16 lookup 101"},
+			true: {"60: from fd77::/16 lookup 101", "95: from all oif v0 ipproto 6 dport 88-88 blackhole, unreachable or prohibit"},
 		}
 		for v6, want := range want {
 			got, err := r.Rules(v6)

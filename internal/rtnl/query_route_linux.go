@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -26,42 +28,44 @@ var rejects = [...]struct {
 // The kernel answers for a refusing route by its errno alone (some versions of
 // IPv6 give the route), so the route is then looked for in the tables.
 func (r *Reader) Route(q Lookup) (Found, error) {
-	to := Destination(q.To).WithZone("")
-	opt := &netlink.RouteGetOptions{OifIndex: q.Link}
-	if from := q.From.Unmap(); from.IsValid() && from.Is4() == to.Is4() && !from.IsUnspecified() {
-		opt.SrcAddr = from.AsSlice()
+	q.To, q.From = Destination(q.To).WithZone(""), q.From.Unmap()
+	if q.From.Is4() != q.To.Is4() || q.From.IsUnspecified() {
+		q.From = netip.Addr{}
 	}
-	routes, err := r.h.RouteGetWithOptions(to.AsSlice(), opt)
+	rt, err := r.lookup(q, false)
+	if errors.Is(err, unix.EINVAL) && q.Port != 0 {
+		if rule, _ := r.rejectedBy(q); rule == nil {
+			// A blackhole route, or a kernel that does not take the attributes.
+			less := q
+			less.Port = 0
+			if without, again := r.lookup(less, false); !errors.Is(again, unix.EINVAL) {
+				q, rt, err = less, without, again
+			}
+		}
+	}
 	var errno unix.Errno
 	switch {
 	case errors.As(err, &errno) && isAnswer(errno):
-		return r.refused(to, errno)
+		return r.refused(q, errno)
 	case err != nil:
-		return Found{}, fmt.Errorf("route to %s: %w", to, err)
-	case len(routes) == 0:
-		return Found{}, fmt.Errorf("route to %s: empty answer", to)
+		return Found{}, fmt.Errorf("route to %s: %w", q.To, err)
 	}
-	rt := routes[0]
 	f := Found{
-		Type: typeName(rt.Type), Table: rt.Table, Link: rt.LinkIndex, MTU: rt.MTU,
-		Gateway: toAddr(rt.Gw), Source: toAddr(rt.Src),
-	}
-	if via, ok := rt.Via.(*netlink.Via); ok {
-		f.Gateway = toAddr(via.Addr)
+		Type: typeName(rt.kind), Table: rt.table, Link: rt.link, MTU: rt.mtu,
+		Gateway: rt.gateway, Source: rt.source, Port: q.Port,
 	}
 	if !f.Source.IsValid() {
-		f.Source = toAddr(opt.SrcAddr) // the answer does not repeat it
+		f.Source = q.From // the answer does not repeat it
 	}
 	for _, t := range rejects {
-		if t.kind == rt.Type {
+		if t.kind == rt.kind {
 			f.Errno, f.Link = unix.ErrnoName(t.errno), 0 // the link is lo, which means nothing here
 		}
 	}
 	// The answer is about the one address. The route it came from needs a
 	// second question, which old kernels (before 4.13) do not know.
-	opt.FIBMatch = true
-	if routes, err := r.h.RouteGetWithOptions(to.AsSlice(), opt); err == nil && len(routes) > 0 {
-		f.Prefix, f.Table, f.Carrier = toPrefix(routes[0].Dst), routes[0].Table, routes[0].LinkIndex
+	if rt, err := r.lookup(q, true); err == nil {
+		f.Prefix, f.Table, f.Carrier = rt.dst, rt.table, rt.link
 	}
 	return f, nil
 }
@@ -76,26 +80,36 @@ func isAnswer(e unix.Errno) bool {
 	return false
 }
 
-// refused finds what answered with the errno: the longest matching route of
-// that type in any table, or else a policy rule.
-func (r *Reader) refused(to netip.Addr, errno unix.Errno) (Found, error) {
+// refused finds what answered with the errno: a policy rule, or the longest
+// matching route of that type in any table, which is looked at before that rule.
+func (r *Reader) refused(q Lookup, errno unix.Errno) (Found, error) {
 	if errno == unix.EOPNOTSUPP { // a kernel without the family; connect() has another word for it
 		errno = unix.EAFNOSUPPORT
 	}
-	f := Found{Errno: unix.ErrnoName(errno)}
+	f := Found{Errno: unix.ErrnoName(errno), Port: q.Port}
+	rule, before := r.rejectedBy(q)
+	if kind, ok := ruleErrno[errno]; ok && rule != nil {
+		f.Type, f.Rule = typeName(kind), strings.Replace(ruleText(*rule), anyRejecting, typeName(kind), 1)
+	}
 	for _, t := range rejects {
 		if t.errno != errno {
 			continue
 		}
-		best, err := r.longest(to, t.kind)
+		best, err := r.longest(q.To, t.kind)
 		if err != nil {
 			return f, err
 		}
-		if best.Prefix.IsValid() || r.ruleRejects(to.Is6()) {
-			f.Type, f.Prefix, f.Table = typeName(t.kind), best.Prefix, best.Table
+		if best.Prefix.IsValid() && (f.Rule == "" || slices.Contains(before, best.Table)) {
+			f.Type, f.Prefix, f.Table, f.Rule = typeName(t.kind), best.Prefix, best.Table, ""
 		}
 	}
 	return f, nil
+}
+
+// ruleErrno are the errno of rules that refuse, which are not all those of
+// routes: fib4_rule_action in net/ipv4/fib_rules.c.
+var ruleErrno = map[unix.Errno]int{
+	unix.EINVAL: unix.RTN_BLACKHOLE, unix.ENETUNREACH: unix.RTN_UNREACHABLE, unix.EACCES: unix.RTN_PROHIBIT,
 }
 
 // longest is the route of a type with the longest prefix that contains to.

@@ -3,6 +3,8 @@ package rtnl
 import (
 	"fmt"
 	"net"
+	"net/netip"
+	"os"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -41,19 +43,59 @@ func standard(text string) bool {
 	return false
 }
 
-// ruleRejects says whether some rule refuses by itself.
-func (r *Reader) ruleRejects(v6 bool) bool {
-	rules, err := r.h.RuleList(family(v6))
+// rejectedBy is the policy rule that refuses a lookup for which no table before
+// it has a route, nil without one, and those tables. It follows the rules as the
+// kernel does, fib_rules_lookup in net/core/fib_rules.c.
+func (r *Reader) rejectedBy(q Lookup) (refuses *netlink.Rule, before []int) {
+	rules, err := r.h.RuleList(family(q.To.Is6()))
 	if broken(err) != nil {
-		return false
+		return nil, nil
 	}
-	for _, rule := range rules {
-		if rejecting(rule) {
-			return true
+	oif := ""
+	if q.Link != 0 {
+		if l, err := r.h.LinkByIndex(q.Link); err == nil {
+			oif = l.Attrs().Name
 		}
 	}
-	return false
+	for i := 0; i < len(rules); i++ {
+		rule := &rules[i]
+		switch {
+		case !matches(rule, q, oif):
+		case rejecting(*rule):
+			return rule, before
+		case rule.Goto < 0:
+			before = append(before, rule.Table)
+		default:
+			// The target comes later: a rule cannot lead back.
+			for i+1 < len(rules) && rules[i+1].Priority < rule.Goto {
+				i++
+			}
+		}
+	}
+	return nil, nil
 }
+
+// matches says whether a rule is about a lookup, which has no mark, type of
+// service, tunnel or source port and, as all that is sent, comes in by lo.
+func matches(r *netlink.Rule, q Lookup, oif string) bool {
+	within := func(n *net.IPNet, a netip.Addr) bool {
+		p := toPrefix(n)
+		return !p.IsValid() || p.Bits() == 0 || a.IsValid() && p.Contains(a)
+	}
+	uid := uint32(os.Getuid())
+	match := within(r.Src, q.From) && within(r.Dst, q.To) &&
+		(r.Mask == nil || r.Mark&*r.Mask == 0) && (r.Mask != nil || r.Mark == 0) &&
+		r.Tos == 0 && r.TunID == 0 && r.Sport == nil &&
+		(r.IifName == "" || r.IifName == "lo") &&
+		(r.OifName == "" || r.OifName == oif) &&
+		(r.UIDRange == nil || r.UIDRange.Start <= uid && uid <= r.UIDRange.End) &&
+		(r.IPProto == 0 || r.IPProto == unix.IPPROTO_TCP && q.Port != 0) &&
+		(r.Dport == nil || q.Port != 0 && r.Dport.Start <= q.Port && q.Port <= r.Dport.End)
+	return match != r.Invert
+}
+
+// anyRejecting are the types of a rule that refuses, in its text.
+const anyRejecting = "blackhole, unreachable or prohibit"
 
 // rejecting recognises a rule of type blackhole, unreachable or prohibit. The
 // library does not tell the type, but such a rule has neither table nor goto.
@@ -108,7 +150,7 @@ func ruleText(r netlink.Rule) string {
 	case l3mdev(r):
 		b.WriteString(" lookup [l3mdev-table]")
 	case rejecting(r):
-		b.WriteString(" blackhole, unreachable or prohibit")
+		b.WriteString(" " + anyRejecting)
 	default:
 		fmt.Fprintf(&b, " lookup %s", tableText(r.Table))
 	}

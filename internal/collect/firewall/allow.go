@@ -16,24 +16,24 @@ func (p *program) allow(o outcome, q Query) string {
 	if pk.dport < 0 && !pk.synAck || pk.sport < 0 && pk.synAck {
 		return ""
 	}
-	client, port, out := pk.src, pk.dport, q.Kind == SYNOut || q.Kind == SYNACKOut
-	if pk.synAck {
-		client, port = pk.dst, pk.sport
-	}
 	switch r.chain.manager() {
 	case "":
 	case "ufw":
-		return ufwAllow(o, pk, out)
+		return ufwAllow(o, pk, q.Kind == SYNOut || q.Kind == SYNACKOut)
 	case "firewalld":
-		if out || o.forwarded {
+		if pk.noIn || pk.synAck || o.forwarded {
 			return ""
 		}
-		return fmt.Sprintf("firewall-cmd --add-port=%d/tcp", port)
+		return firewalldAllow(r.chain, pk, p.v6)
 	case "fail2ban":
-		if !client.IsValid() {
+		banned := pk.src
+		if pk.noIn {
+			banned = pk.dst
+		}
+		if !banned.IsValid() {
 			return ""
 		}
-		return fmt.Sprintf("fail2ban-client unban %s", client)
+		return fmt.Sprintf("fail2ban-client unban %s", banned)
 	default: // they would write over what anybody adds
 		return ""
 	}
@@ -41,6 +41,54 @@ func (p *program) allow(o outcome, q Query) string {
 		return r.xtAllow(pk, p.v6)
 	}
 	return r.nftAllow(pk, p.v6)
+}
+
+// firewalldAllow opens the port in the zone whose chain the rule stands in. What a
+// zone denies goes before its ports, and only rich rules of a lower priority go
+// before that; firewalld.richlanguage(5), "Priority". In other chains, such as that
+// of the reverse path filter, opening a port would change nothing.
+func firewalldAllow(c *chain, p packet, v6 bool) string {
+	_, name := c.name()
+	zone, ok := strings.CutPrefix(strings.TrimPrefix(name, "filter_"), "IN_")
+	if !ok {
+		return ""
+	}
+	early := false
+	if !c.sibling(name + "_deny") { // it is none of a zone's own, so one within it
+		part := ""
+		if i := strings.LastIndexByte(zone, '_'); i > 0 {
+			zone, part = zone[:i], zone[i+1:]
+		}
+		switch part {
+		case "pre", "deny":
+			early = true
+		case "", "allow", "post":
+		default:
+			return ""
+		}
+	}
+	if !safe(zone) || strings.HasPrefix(zone, "policy_") {
+		return ""
+	}
+	if !early {
+		return fmt.Sprintf("firewall-cmd --zone=%s --add-port=%d/tcp", zone, p.dport)
+	}
+	family, source := "ipv4", ""
+	if v6 {
+		family = "ipv6"
+	}
+	if p.src.IsValid() {
+		source = fmt.Sprintf("source address=%q ", p.src)
+	}
+	return fmt.Sprintf(`firewall-cmd --zone=%s --add-rich-rule='rule priority="-32768" family=%q %sport port="%d" protocol="tcp" accept'`, zone, family, source, p.dport)
+}
+
+// sibling says whether the table of the chain has one of that name.
+func (c *chain) sibling(name string) bool {
+	if c.table != nil {
+		return c.table.Chain(name) != nil
+	}
+	return c.xtable.Chain(name) != nil
 }
 
 func ufwAllow(o outcome, p packet, out bool) string {
@@ -95,14 +143,14 @@ func xtCommand(program, table, chain string, number int, p packet) string {
 		s += " -t " + table
 	}
 	s += fmt.Sprintf(" -I %s %d -p tcp", chain, number)
-	if p.synAck {
-		if p.dst.IsValid() {
-			s += " -d " + p.dst.String()
-		}
-		return s + fmt.Sprintf(" --sport %d -j ACCEPT", p.sport)
-	}
-	if p.src.IsValid() {
+	switch { // the other end, whichever that is
+	case p.noIn && p.dst.IsValid():
+		s += " -d " + p.dst.String()
+	case !p.noIn && p.src.IsValid():
 		s += " -s " + p.src.String()
+	}
+	if p.synAck {
+		return s + fmt.Sprintf(" --sport %d -j ACCEPT", p.sport)
 	}
 	return s + fmt.Sprintf(" --dport %d -j ACCEPT", p.dport)
 }
@@ -132,14 +180,14 @@ func (r *ruleRef) nftAllow(p packet, v6 bool) string {
 	if v6 {
 		family = " ip6"
 	}
-	if p.synAck {
-		if p.dst.IsValid() {
-			s += family + " daddr " + p.dst.String()
-		}
-		return s + fmt.Sprintf(" tcp sport %d accept", p.sport)
-	}
-	if p.src.IsValid() {
+	switch { // the other end, whichever that is
+	case p.noIn && p.dst.IsValid():
+		s += family + " daddr " + p.dst.String()
+	case !p.noIn && p.src.IsValid():
 		s += family + " saddr " + p.src.String()
+	}
+	if p.synAck {
+		return s + fmt.Sprintf(" tcp sport %d accept", p.sport)
 	}
 	return s + fmt.Sprintf(" tcp dport %d accept", p.dport)
 }

@@ -53,6 +53,8 @@ func (w *walker) setDestination(r *ruleRef, p *packet, to destination) {
 		p.local = maybe
 	}
 	if p.noIn { // it was routed before: it may leave elsewhere now
-		p.out = w.world.device(p.dst)
+		if p.out = ""; !w.world.bound {
+			p.out = w.world.device(p.dst)
+		}
 	}
 }

@@ -32,6 +32,8 @@ const (
 	SYNACKOut
 	// SYNOut is a SYN that this host sends.
 	SYNOut
+	// SYNACKIn is the answer to a SYN that this host sent and the rules let out.
+	SYNACKIn
 )
 
 // Query asks about one packet.
@@ -42,8 +44,12 @@ type Query struct {
 	// Server is where the SYN goes, or the SYN-ACK comes from. Its address also
 	// gives the version of IP: the unspecified one is any of its version.
 	Server netip.AddrPort
-	// In is the interface that the client's packets come in by; "" is not known.
+	// In is the interface that the client's packets come in by, of SYNACKIn the
+	// server's; "" is not known.
 	In string
+	// Out is the interface that the client's SYN leaves by, of SYNOut and
+	// SYNACKIn; "" is the one of the route to the server alone.
+	Out string
 	// Unmarked says that nothing but the rules marks packets (no BPF program on
 	// the way, no SO_MARK, tcp_fwmark_accept off). Without it a rule that looks at
 	// the mark of a packet that no rule has set cannot be decided.

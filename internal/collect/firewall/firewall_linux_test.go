@@ -407,13 +407,15 @@ func TestManagers(t *testing.T) {
 	nettest.InUserNS(t, func(t *testing.T) {
 		p := newPair(t)
 		for _, tt := range []struct{ rules, manager, allow string }{
-			{"table inet firewalld { chain filter_IN_public { reject with icmpx admin-prohibited; }; chain filter_INPUT { type filter hook input priority 10; ct state established accept; goto filter_IN_public; }; }", "firewalld", "firewall-cmd --add-port=80/tcp"},
+			{"table inet firewalld { chain filter_IN_public { reject with icmpx admin-prohibited; }; chain filter_INPUT { type filter hook input priority 10; ct state established accept; goto filter_IN_public; }; }", "firewalld", "firewall-cmd --zone=public --add-port=80/tcp"},
+			// It would not change what comes before the zones.
+			{"table inet firewalld { chain filter_PREROUTING { type filter hook prerouting priority 10; tcp dport 80 drop; }; }", "firewalld", ""},
 			{"table inet f2b-table { chain f2b-chain { type filter hook input priority -1; ip saddr 192.0.2.1 tcp dport 80 reject; }; }", "fail2ban", "fail2ban-client unban 192.0.2.1"},
 			{"table ip kube-proxy { chain filter-input { type filter hook input priority 0; drop; }; }", "kube-proxy", ""},
 			{"table ip mine { chain DOCKER-USER { drop; }; chain i { type filter hook input priority 0; jump DOCKER-USER; }; }", "docker", ""},
 			{"iptables-legacy: -N a;b\niptables-legacy: -A a;b -j DROP\niptables-legacy: -A INPUT -j a;b", "", ""},
 		} {
-			t.Run(tt.manager, func(t *testing.T) {
+			t.Run(tt.manager+" "+tt.allow, func(t *testing.T) {
 				p.clear(t)
 				p.load(t, rules(tt.rules))
 				fw := p.read(t, firewall.Query{Client: netip.AddrPortFrom(client4, 9), Server: netip.AddrPortFrom(server4, 80), In: "srv0"})

@@ -41,7 +41,8 @@ func Read(ctx context.Context, env collect.Env, in []Query) (evidence.Firewall, 
 		return out, missing, fmt.Errorf("read firewall rules: %w", ctx.Err())
 	}
 	out.Systems, out.Managers = summary(rules, tables)
-	out.Unread = append(slices.Clone(missing), unfollowed(rules)...)
+	missing = append(missing, unfollowed(rules)...)
+	out.Unread = slices.Clone(missing)
 
 	r, err := rtnl.NewReader()
 	if err != nil {

@@ -22,17 +22,31 @@ func judge(p *program, r router, q Query) (evidence.RuleVerdict, error) {
 		return evidence.RuleVerdict{}, err
 	}
 	v := evidence.RuleVerdict{Packet: "syn", Tuple: flow.Tuple{Local: q.Client, Remote: q.Server}, In: nft.Printable(q.In)}
-	if q.Kind == SYNACKOut {
+	translated := false
+	switch q.Kind {
+	case SYNACKOut:
 		syn := q
 		syn.Kind = SYNIn
 		first := newWalker(p, w)
 		q.Server, w.reply = first.reply(q, first.walk(syn.start(w)))
-		v.Packet, v.In = "syn-ack", ""
-		v.Tuple = flow.Tuple{Local: q.Server, Remote: q.Client}
+	case SYNACKIn:
+		syn := q
+		syn.Kind = SYNOut
+		first := newWalker(p, w)
+		sent, at := syn.start(w)
+		ends := first.walk(sent, at)
+		_, w.reply = first.reply(syn, ends)
+		translated = slices.ContainsFunc(ends, sent.translated)
+	}
+	if q.Kind.answer() {
+		v.Packet, v.Tuple = "syn-ack", flow.Tuple{Local: q.Server, Remote: q.Client}
 	}
 	walk := newWalker(p, w)
 	pk, at := q.start(w)
-	if q.Kind == SYNACKOut || q.Kind == SYNOut {
+	if translated { // the answer comes from, and to, what only the connection table knows
+		pk.src, pk.dst, pk.sport, pk.dport = netip.Addr{}, netip.Addr{}, -1, -1
+	}
+	if pk.noIn {
 		v.In, v.Out = "", nft.Printable(pk.out)
 	}
 	outcomes := walk.walk(pk, at)
@@ -43,7 +57,7 @@ func judge(p *program, r router, q Query) (evidence.RuleVerdict, error) {
 // start is the packet of a query and where it begins.
 func (q Query) start(w *world) (packet, place) {
 	p := packet{
-		v6: q.v6(), synAck: q.Kind == SYNACKOut,
+		v6: q.v6(), synAck: q.Kind.answer(),
 		src: known(q.Client.Addr()), sport: knownPort(q.Client.Port()),
 		dst: known(q.Server.Addr()), dport: knownPort(q.Server.Port()),
 		in: q.In, noOut: true, local: yes,
@@ -59,7 +73,7 @@ func (q Query) start(w *world) (packet, place) {
 	switch q.Kind {
 	case SYNForward:
 		p.local = no
-	case SYNACKOut:
+	case SYNACKOut, SYNACKIn:
 		p.src, p.dst, p.sport, p.dport = p.dst, p.src, p.dport, p.sport
 		p.ctMark = mark{}
 	}
@@ -67,7 +81,24 @@ func (q Query) start(w *world) (packet, place) {
 		p.in, p.noIn, p.noOut, p.out = "", true, false, w.device(p.dst)
 		at.stage = stageOutput
 	}
+	if q.Kind == SYNOut && q.Out != "" {
+		p.out = q.Out
+		if l := w.link(q.Out); l == nil || l.Master != 0 {
+			p.out = "" // rules see a VRF as well as its port
+		}
+		w.bound = true
+	}
 	return p, at
+}
+
+// answer says whether the packet is the answer to a SYN.
+func (k Kind) answer() bool { return k == SYNACKOut || k == SYNACKIn }
+
+// translated says whether rules have given the packet another source or
+// destination on the way to an end.
+func (p packet) translated(o outcome) bool {
+	e := o.end
+	return o.natRule != nil || e.src != p.src || e.dst != p.dst || e.sport != p.sport || e.dport != p.dport
 }
 
 func known(a netip.Addr) netip.Addr {

@@ -28,6 +28,9 @@ type world struct {
 	links  []rtnl.Interface
 	routes map[rtnl.Lookup]*rtnl.Found
 	reply  track // how connection tracking sees the SYN-ACK
+	// bound says that what is sent leaves by more than the destination alone, so
+	// that nobody can tell how it leaves for another one.
+	bound bool
 }
 
 func newWorld(r router) (*world, error) {

@@ -21,7 +21,11 @@ const snap = 256
 // openRing starts a capture of what makes and ends connections.
 func openRing(o Options) (*afpacket.Ring, error) {
 	text := "tcp[tcpflags] & (tcp-syn|tcp-rst) != 0"
-	if o.Port != 0 {
+	switch {
+	case o.Port != 0 && o.About.IsValid() && o.Keep > 0:
+		// NAT before this host may lead the client to another port.
+		text += fmt.Sprintf(" and (tcp port %d or host %s)", o.Port, o.About.Unmap().WithZone(""))
+	case o.Port != 0:
 		text += fmt.Sprintf(" and tcp port %d", o.Port)
 	}
 	for _, a := range []netip.Addr{o.Client, o.Server} {

@@ -31,9 +31,11 @@ type Options struct {
 	// Keep bounds the events, and the packets, that Stop returns; 0 takes 10,000,
 	// and less than 0 keeps none.
 	Keep int
-	// About, if not zero, is the client whose events and packets are kept. Of others'
-	// SYNs Watched.OtherSYNs keeps the count: one of them may be the client's, with
-	// an address that NAT gave it.
+	// About, if not zero, is the client whose events and packets are kept. One of the
+	// others may be the same, with an address that NAT gave it: those of the first
+	// 512 ends are kept, too, 2048 at most, and of all further SYNs the count. Of the
+	// client itself the SYNs, SYN-ACKs and RSTs of all other ports are among the
+	// packets: NAT may lead it there.
 	About netip.Addr
 	// Attempts bounds those known at a time; 0 takes 50,000, of some 600 bytes each.
 	Attempts int

@@ -132,7 +132,7 @@ func (t *Tracker) Event(e *evidence.KernelEvent) {
 
 // drop is of interest until the handshake is complete.
 func (t *Tracker) drop(k ends, a *entry, e *evidence.KernelEvent) {
-	syn, answer := e.Flags == "SYN" || synWith(e.Flags), e.FromServer
+	syn, answer := isSYN(e.Flags), e.FromServer
 	switch {
 	case syn && a != nil && a.Ended != 0 && (a.Drops > 0 || t.another(a, e)):
 		a = t.begin(k, e.At)
@@ -151,7 +151,7 @@ func (t *Tracker) drop(k ends, a *entry, e *evidence.KernelEvent) {
 }
 
 func (t *Tracker) sendReset(k ends, a *entry, e *evidence.KernelEvent) {
-	syn := e.Flags == "SYN" || synWith(e.Flags)
+	syn := isSYN(e.Flags)
 	switch {
 	case syn && (a == nil || a.Ended != 0 && (a.Reset != Act{} || t.another(a, e))):
 		a = t.begin(k, e.At)
@@ -174,9 +174,9 @@ func (t *Tracker) another(a *entry, e *evidence.KernelEvent) bool {
 	return e.At > a.Ended+together && (!t.o.Captured || a.SYNs == 0 || t.lost >= a.At)
 }
 
-// Flags of a SYN may hold those of ECN, RFC 3168.
-func synWith(flags string) bool {
-	return flags == "SYN,ECE,CWR" || flags == "SYN,CWR" || flags == "SYN,ECE"
+// isSYN: the flags of a SYN may hold those of ECN, RFC 3168.
+func isSYN(flags string) bool {
+	return flags == "SYN" || flags == "SYN,ECE,CWR" || flags == "SYN,CWR" || flags == "SYN,ECE"
 }
 
 func synACK(flags string) bool { return flags == "SYN,ACK" || flags == "SYN,ACK,ECE" }
@@ -195,7 +195,7 @@ func (t *Tracker) Packet(p *evidence.Packet) {
 func (t *Tracker) segment(p *evidence.Packet) {
 	toServer, fromServer := ends{p.Src, p.Dst}, ends{p.Dst, p.Src}
 	switch {
-	case p.Flags == "SYN" || synWith(p.Flags):
+	case isSYN(p.Flags):
 		if t.o.Port == 0 || p.Dst.Port() == t.o.Port {
 			t.syn(toServer, p)
 		}

@@ -39,6 +39,7 @@ type Watch struct {
 
 	mu      sync.Mutex // guards what follows
 	tracker *Tracker
+	others  others
 	result  evidence.Watched
 	capture evidence.Capture
 	lost    struct{ events, packets uint64 }
@@ -96,6 +97,8 @@ func Start(ctx context.Context, env collect.Env, o Options) (*Watch, error) {
 	}
 	w.result.Traced = w.tracer != nil
 	w.result.From = w.clock.Now()
+	w.others.ends = make(map[netip.AddrPort]struct{})
+	w.others.none = o.Keep < 0
 	w.tracker = NewTracker(TrackerOptions{Port: o.Port, Traced: w.tracer != nil, Captured: w.ring != nil, Attempts: o.Attempts}, o.Changed)
 	ctx, w.stop = context.WithCancel(ctx)
 	go w.run(ctx)
@@ -193,6 +196,9 @@ func (w *Watch) work(until time.Duration) {
 func (w *Watch) event(e *evidence.KernelEvent) {
 	w.tracker.Event(e)
 	if w.o.About.IsValid() && !w.about(e.Client) {
+		if w.others.keep(&w.result, e.Client, isSYN(e.Flags) && !e.FromServer) {
+			w.result.Events = append(w.result.Events, *e)
+		}
 		return
 	}
 	if len(w.result.Events) < w.o.Keep {
@@ -203,11 +209,14 @@ func (w *Watch) event(e *evidence.KernelEvent) {
 }
 
 func (w *Watch) packet(p *evidence.Packet) {
-	w.tracker.Packet(p)
+	if p.Kind != "tcp" || w.o.Port == 0 || p.Src.Port() == w.o.Port || p.Dst.Port() == w.o.Port {
+		w.tracker.Packet(p)
+	}
 	w.capture.Received++
 	if w.o.About.IsValid() && !w.about(p.Src) && !w.about(p.Dst) && !w.about(p.Inner.Local) && !w.about(p.Inner.Remote) {
-		if p.Kind == "tcp" && !p.Outgoing && p.Flags == "SYN" && (w.o.Port == 0 || p.Dst.Port() == w.o.Port) {
-			w.result.OtherSYNs++
+		syn := p.Kind == "tcp" && !p.Outgoing && isSYN(p.Flags) && (w.o.Port == 0 || p.Dst.Port() == w.o.Port)
+		if w.others.keep(&w.result, farEnd(p, w.o.Port), syn) {
+			w.result.Packets = append(w.result.Packets, *p)
 		}
 		return
 	}

@@ -60,7 +60,7 @@ var errTooMany = errors.New("too many to look at")
 
 // miss notes what could not be looked at, once.
 func (l *list) miss(check string, err error) {
-	n := evidence.NotChecked{Check: check, Reason: err.Error()}
+	n := evidence.NotChecked{Check: check, Reason: err.Error(), Keys: []evidence.Key{evidence.HostPrograms}}
 	if errors.Is(err, fs.ErrPermission) {
 		n.Reason += ": needs CAP_NET_ADMIN and CAP_SYS_ADMIN in the initial user namespace"
 		n.How = "run it as root of the machine"

@@ -40,7 +40,7 @@ func Collect(ctx context.Context, env collect.Env, local, client netip.Addr, arr
 	}
 	env.Source = local
 	var err error
-	if out.Route, err = route.Collect(ctx, env, client); err != nil {
+	if out.Route, err = route.Collect(ctx, env, netip.AddrPortFrom(client, 0)); err != nil {
 		return out, fmt.Errorf("way back: %w", err)
 	}
 	mine := out.Route.SourceIsLocal

@@ -17,17 +17,18 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/rtnl"
 )
 
-// Collect looks up the route to an address. The requested source and interface
-// bear on it as they would on a socket; a source that this host does not have
-// is left out of the lookup, since no socket could be bound to it. An error
-// means that the kernel could not be asked, and wraps errors.ErrUnsupported
-// where it never can; that there is no route is an answer.
-func Collect(ctx context.Context, env collect.Env, addr netip.Addr) (evidence.Route, error) {
+// Collect looks up the route to a TCP port of an address, or with port 0 to the
+// address alone. The requested source and interface bear on it as they would on
+// a socket; a source that this host does not have is left out of the lookup,
+// since no socket could be bound to it. An error means that the kernel could not
+// be asked, and wraps errors.ErrUnsupported where it never can; that there is no
+// route is an answer.
+func Collect(ctx context.Context, env collect.Env, to netip.AddrPort) (evidence.Route, error) {
 	out := evidence.Route{At: env.Clock.Now()}
+	addr := to.Addr().Unmap()
 	if !addr.IsValid() {
 		return out, fmt.Errorf("route: no address to look up")
 	}
-	addr = addr.Unmap()
 	r, err := rtnl.NewReader()
 	if err != nil {
 		return out, fmt.Errorf("route to %s: %w", addr, err)
@@ -51,7 +52,7 @@ func Collect(ctx context.Context, env collect.Env, addr netip.Addr) (evidence.Ro
 	out.FamilyAddrs = slices.Compact(out.FamilyAddrs)
 	out.DownLinks = downLinks(links, addrs, addr.Is6())
 
-	query := rtnl.Lookup{To: addr}
+	query := rtnl.Lookup{To: addr, Port: to.Port()}
 	if env.Source.IsValid() {
 		mine, err := isLocal(r, env.Source)
 		if err != nil {
@@ -73,7 +74,7 @@ func Collect(ctx context.Context, env collect.Env, addr netip.Addr) (evidence.Ro
 	if err := ctx.Err(); err != nil {
 		return out, fmt.Errorf("route to %s: %w", addr, err)
 	}
-	found, err := r.Route(query)
+	found, err := lookup(r, query)
 	if err != nil {
 		return out, err
 	}
@@ -83,10 +84,25 @@ func Collect(ctx context.Context, env collect.Env, addr netip.Addr) (evidence.Ro
 	if out.Neighbour, err = nextHop(r, &out, addr); err != nil {
 		out.NotChecked = append(out.NotChecked, notChecked("neighbour entry of the next hop", err, evidence.NeighState))
 	}
-	if out.Rules, err = r.Rules(addr.Is6()); err != nil {
-		out.NotChecked = append(out.NotChecked, notChecked("policy routing rules", err))
+	criteria, err := r.RulesLookAt(addr.Is6())
+	if out.Exact = err == nil && !criteria.Mark && !criteria.Unnamed && (out.Port != 0 || !criteria.Packet); err == nil {
+		out.Rules, err = r.Rules(addr.Is6())
+	}
+	if err != nil {
+		out.NotChecked = append(out.NotChecked, notChecked("policy routing rules", err, evidence.RouteRules))
 	}
 	return out, nil
+}
+
+// lookup asks as connect() does: with IPv4 once more from the source that was
+// chosen for it, ip_route_connect in include/net/route.h.
+func lookup(r *rtnl.Reader, q rtnl.Lookup) (rtnl.Found, error) {
+	f, err := r.Route(q)
+	if err != nil || f.Errno != "" || q.From.IsValid() || !f.Source.Is4() {
+		return f, err
+	}
+	q.From = f.Source
+	return r.Route(q)
 }
 
 // After looks again at the entry of the next hop towards addr, once the
@@ -109,6 +125,7 @@ func After(ctx context.Context, env collect.Env, addr netip.Addr, route *evidenc
 func fill(out *evidence.Route, f rtnl.Found, asked int, links []rtnl.Interface, v6 bool) {
 	out.Type, out.Errno, out.Table = f.Type, f.Errno, f.Table
 	out.Gateway, out.Source, out.MTU = f.Gateway, f.Source, f.MTU
+	out.Port, out.RejectedBy = f.Port, f.Rule
 	switch {
 	case !f.Prefix.IsValid():
 	case f.Prefix.Bits() == 0:

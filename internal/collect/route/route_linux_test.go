@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -61,7 +63,7 @@ func collectIn(t *testing.T, ns *netns.NS, env collect.Env, to string) evidence.
 	env.Clock = collect.NewClock()
 	var r evidence.Route
 	if err := ns.Do(func() (err error) {
-		r, err = Collect(t.Context(), env, netip.MustParseAddr(to))
+		r, err = Collect(t.Context(), env, port(to))
 		return err
 	}); err != nil {
 		t.Fatalf("%s: %v", to, err)
@@ -70,6 +72,11 @@ func collectIn(t *testing.T, ns *netns.NS, env collect.Env, to string) evidence.
 		t.Errorf("%s: not checked: %v", to, r.NotChecked)
 	}
 	return r
+}
+
+// port is a port of an address.
+func port(addr string) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr(addr), 5432)
 }
 
 const base = `link set lo up
@@ -141,6 +148,7 @@ func TestCollect(t *testing.T) {
 			"fd79::1":          {Type: "prohibit", Errno: "EACCES", Prefix: "fd79::/16", Table: 254, FamilyAddrs: v6},
 			"192.0.2.1":        {Errno: "ENETUNREACH", FamilyAddrs: v4, Rules: rules},
 		} {
+			want.Port, want.Exact = 5432, true
 			got := collectIn(t, ns, collect.Env{}, to)
 			if got.At == 0 {
 				t.Errorf("%s: no time", to)
@@ -190,6 +198,60 @@ addr add fe80::7/64 dev v1 nodad
 		}
 		if got = collectIn(t, ns, collect.Env{}, "fe80::7%v1"); !got.Local || got.Type != "local" {
 			t.Errorf("own link-local: %+v", got)
+		}
+	})
+}
+
+// TestCollectAsConnect looks up what connect() to a port meets: rules about the
+// port, and about the source that the kernel chooses.
+func TestCollectAsConnect(t *testing.T) {
+	nettest.InUserNS(t, func(t *testing.T) {
+		ns := namespace(t, `rule add pref 20 to 10.78.0.1 ipproto tcp dport 5432 unreachable
+rule add pref 30 from 10.77.1.1 to 10.78.0.2 prohibit
+rule add pref 40 from 10.77.1.1 to 10.78.0.3 lookup 100
+route add 10.78.0.3 via 10.77.1.3 table 100
+`)
+		for to, want := range map[string]evidence.Route{
+			"10.78.0.1": {Type: "unreachable", Errno: "ENETUNREACH", RejectedBy: "20: from all to 10.78.0.1 ipproto 6 dport 5432-5432 unreachable"},
+			"10.78.0.2": {Type: "prohibit", Errno: "EACCES", RejectedBy: "30: from 10.77.1.1 to 10.78.0.2 prohibit"},
+			"10.78.0.3": {Type: "unicast", Gateway: netip.MustParseAddr("10.77.1.3")},
+			"10.78.0.4": {Type: "unicast", Gateway: netip.MustParseAddr("10.77.1.2")},
+		} {
+			got := collectIn(t, ns, collect.Env{}, to)
+			if got.Type != want.Type || got.Errno != want.Errno || got.RejectedBy != want.RejectedBy || got.Gateway != want.Gateway || got.Port != 5432 || !got.Exact {
+				t.Errorf("%s: %+v", to, got)
+			}
+			connects := ns.Do(func() error {
+				c, err := net.DialTimeout("tcp", port(to).String(), time.Millisecond)
+				if err == nil {
+					c.Close()
+				}
+				return err
+			})
+			if refused := !os.IsTimeout(connects); refused != (want.Errno != "") {
+				t.Errorf("%s: connect says %v", to, connects)
+			}
+		}
+		// Port 0 asks for the address alone.
+		if err := ns.Do(func() error {
+			got, err := Collect(t.Context(), collect.Env{Clock: collect.NewClock()}, netip.MustParseAddrPort("10.78.0.1:0"))
+			if got.Type != "unicast" || got.Port != 0 || got.Exact {
+				t.Errorf("without a port: %+v", got)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for _, rule := range []string{"fwmark 7 prohibit", "ipproto tcp sport 7 prohibit", "tos 0x10 prohibit"} {
+			if err := ns.Do(func() error { return ip("rule add pref 9 " + rule) }); err != nil {
+				t.Fatal(err)
+			}
+			if got := collectIn(t, ns, collect.Env{}, "10.78.0.4"); got.Exact {
+				t.Errorf("a rule %q is taken to be named by the lookup", rule)
+			}
+			if err := ns.Do(func() error { return ip("rule del pref 9") }); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }
@@ -263,12 +325,12 @@ func TestAfter(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	if _, err := Collect(t.Context(), collect.Env{}, netip.Addr{}); err == nil {
+	if _, err := Collect(t.Context(), collect.Env{}, netip.AddrPort{}); err == nil {
 		t.Error("no address is accepted")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Collect(ctx, collect.Env{}, netip.MustParseAddr("127.0.0.1")); !errors.Is(err, context.Canceled) {
+	if _, err := Collect(ctx, collect.Env{}, port("127.0.0.1")); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	if err := After(ctx, collect.Env{}, netip.MustParseAddr("127.0.0.1"), new(evidence.Route)); !errors.Is(err, context.Canceled) {
@@ -279,7 +341,7 @@ func TestErrors(t *testing.T) {
 func BenchmarkCollect(b *testing.B) {
 	env := collect.Env{Clock: collect.NewClock()}
 	for b.Loop() {
-		if _, err := Collect(b.Context(), env, netip.MustParseAddr("127.0.0.1")); err != nil {
+		if _, err := Collect(b.Context(), env, port("127.0.0.1")); err != nil {
 			b.Fatal(err)
 		}
 	}

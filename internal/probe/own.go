@@ -1,0 +1,92 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"github.com/tcpwhy/tcpwhy/internal/collect/firewall"
+	"github.com/tcpwhy/tcpwhy/internal/collect/programs"
+	"github.com/tcpwhy/tcpwhy/internal/diagnose"
+	"github.com/tcpwhy/tcpwhy/internal/evidence"
+)
+
+// ownRules reads what this host's own rules do with the SYN of the attempt, and
+// with its answer.
+func (v *investigation) ownRules(ctx context.Context) {
+	const check = "this host's own firewall rules"
+	client := v.failed()
+	switch {
+	case client.Port() == 0:
+		return
+	case !mayReadRules():
+		v.miss(check, errors.New("needs CAP_NET_ADMIN"), "sudo tcpwhy …", evidence.LocalRule, evidence.LocalBack)
+		return
+	}
+	q := firewall.Query{Kind: firewall.SYNOut, Client: client, Server: v.a.Addr, In: v.arrivedBy(client)}
+	if r := v.a.Route; r != nil {
+		q.Out = r.Interface
+	}
+	queries := []firewall.Query{q}
+	if !here(v.a) { // else what comes back is what this host sends
+		q.Kind = firewall.SYNACKIn
+		queries = append(queries, q)
+	}
+	f, missed, err := firewall.Read(ctx, v.env, queries)
+	if err != nil {
+		v.miss(check, err, "", evidence.LocalRule, evidence.LocalBack)
+		return
+	}
+	own := &evidence.Own{Firewall: f}
+	if len(missed) > 0 {
+		v.miss(check, fmt.Errorf("%s: %s", missed[0].Check, missed[0].Reason), missed[0].How, evidence.LocalRule, evidence.LocalBack)
+	}
+	if len(f.Verdicts) > 0 {
+		ps, missed, err := programs.Collect(ctx, os.Getpid())
+		own.Programs, own.ProgramsRead = ps, err == nil && len(missed) == 0
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.a.Own = own
+}
+
+// kept says that this host's own rules are what is left, so that waiting longer
+// for an answer proves nothing.
+func (v *investigation) kept() bool {
+	d := diagnose.Differ(evidence.ScopeAddress, diagnose.ObserveAddress(v.set, v.a))
+	left := d.Candidates()
+	return v.a.Own != nil && len(left) == 1 && left[0].Cause == "local-firewall-drop"
+}
+
+// failed is the source of the attempt that is to be explained: the first that
+// failed, or the first.
+func (v *investigation) failed() netip.AddrPort {
+	for _, t := range v.a.Attempts {
+		if !t.Connected {
+			return t.Tuple.Local
+		}
+	}
+	if len(v.a.Attempts) == 0 {
+		return netip.AddrPort{}
+	}
+	return v.a.Attempts[0].Tuple.Local
+}
+
+// arrivedBy is the interface by which an answer came in, "" where none was seen,
+// or where it passed several, such as a VLAN and the one below it.
+func (v *investigation) arrivedBy(client netip.AddrPort) string {
+	name := ""
+	for i := range v.a.Packets {
+		p := &v.a.Packets[i]
+		if p.Kind != "tcp" || p.Outgoing || p.Src != v.a.Addr || p.Dst != client {
+			continue
+		}
+		if name != "" && p.Interface != name {
+			return ""
+		}
+		name = p.Interface
+	}
+	return name
+}
