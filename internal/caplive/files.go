@@ -8,9 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
-
 	"github.com/tcpwhy/tcpwhy/internal/pcapfile"
 )
 
@@ -67,10 +64,10 @@ func (f *Files) open(now time.Time) error {
 	}
 	f.file, f.size, f.since = file, 0, now
 	f.names = append(f.names, name)
-	if err := f.head(); err != nil {
-		return fmt.Errorf("write capture: %w", err)
-	}
 	f.w = pcapfile.NewWriter(f, f.Application)
+	if err := f.w.Begin(); err != nil {
+		return err
+	}
 	if f.Keep > 0 && len(f.names) > f.Keep {
 		if err := os.Remove(f.names[0]); err != nil && !os.IsNotExist(err) {
 			return fmt.Errorf("remove the oldest capture: %w", err)
@@ -78,17 +75,6 @@ func (f *Files) open(now time.Time) error {
 		f.names = f.names[1:]
 	}
 	return nil
-}
-
-// head makes a whole capture of a file that has no packet yet.
-func (f *Files) head() error {
-	w, err := pcapgo.NewNgWriterInterface(f, pcapgo.NgInterface{Name: "any", LinkType: layers.LinkTypeLinuxSLL2}, pcapgo.NgWriterOptions{
-		SectionInfo: pcapgo.NgSectionInfo{Application: f.Application},
-	})
-	if err != nil {
-		return err
-	}
-	return w.Flush()
 }
 
 // Write counts what goes to the file; it is for the pcapng writer.

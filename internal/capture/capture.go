@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/tcpwhy/tcpwhy/internal/diagnose"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 	"github.com/tcpwhy/tcpwhy/internal/pcapfile"
 	"github.com/tcpwhy/tcpwhy/internal/tcpflow"
@@ -53,6 +54,7 @@ const aMinute = time.Minute
 // File is one capture that was read.
 type File struct {
 	Name string
+	// Counts of a file that belongs to a set are its packets and times only.
 	tcpflow.Counts
 	// Links names the link types at its beginning; none for a stream.
 	Links []string
@@ -142,13 +144,18 @@ type Result struct {
 	Total tcpflow.Counts
 	// NotKept counts connections that are not in the result for want of room.
 	NotKept uint64
+	// KernelDrops counts packets that the kernel did not hand to whoever captured,
+	// for want of room; nil where nothing tells, as in a file.
+	KernelDrops *uint64
 
 	book    *book
 	names   names
 	peers   *peers
 	judges  []*opinion // by place in book.kept
 	memo    *memo
+	known   diagnose.Memo
 	workers int
+	starts  []uint64 // of a file set: how many packets are before each of Files
 	began   tcpflow.Time
 }
 
@@ -161,9 +168,12 @@ func (r *Result) Began() tcpflow.Time {
 	return r.began
 }
 
-// Analyze reads captures, one after the other. The error is that of opening or
-// reading; damage of a file is none, as what comes before it counts. The result
-// is never nil, and holds for what was read.
+// FileSet says that Files were read as one capture.
+func (r *Result) FileSet() bool { return r.starts != nil }
+
+// Analyze reads captures, one after the other; a file set is the only one. The
+// error is that of opening or reading; damage of a file is none, as what comes
+// before it counts. The result is never nil, and holds for what was read.
 func Analyze(ctx context.Context, sources []Source, o Options) (*Result, error) {
 	b := newBook(o)
 	if o.Parallelism <= 0 {
@@ -181,7 +191,7 @@ func Analyze(ctx context.Context, sources []Source, o Options) (*Result, error) 
 }
 
 func (r *Result) read(ctx context.Context, i int, s Source, o Options) error {
-	in, err := s.Open()
+	in, err := s.open()
 	if err != nil {
 		return err
 	}
@@ -211,14 +221,18 @@ func (r *Result) read(ctx context.Context, i int, s Source, o Options) error {
 	if e := in.Close(); err == nil {
 		err = e
 	}
-	f.Counts = sum.Counts
 	r.book.ended(from, sum.Last)
 	r.names.add(sum)
+	r.count(&sum.Counts)
+	if set, ok := in.(*setReader); ok {
+		r.Files, r.starts = set.read, set.starts
+		return err
+	}
+	f.Counts = sum.Counts
 	if errors.As(err, &f.Damage) {
 		err = nil
 	}
 	r.Files = append(r.Files, f)
-	r.count(&sum.Counts)
 	return err
 }
 

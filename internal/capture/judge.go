@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tcpwhy/tcpwhy/internal/diagnose"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 	"github.com/tcpwhy/tcpwhy/internal/flow"
 	"github.com/tcpwhy/tcpwhy/internal/tcpflow"
@@ -170,15 +169,16 @@ func (m *memo) keep(shape string, made *opinion) *opinion {
 
 // diagnosed asks about one connection.
 func (r *Result) diagnosed(k *kept, c *evidence.Conversation, early string) *Connection {
+	file, number := r.locate(int(k.file), k.number)
 	out := &Connection{
-		File: int(k.file), Number: k.number, Client: c.Tuple.Local, Server: c.Tuple.Remote,
+		File: file, Number: number, Client: c.Tuple.Local, Server: c.Tuple.Remote,
 		First: tcpflow.Time(k.first), Last: tcpflow.Time(k.last), Wire: k.wire, Odd: k.odd, Recording: *c.Client,
 	}
 	if early != "" {
 		out.State, out.Verdict = Undecided, undecided(early)
 		return out
 	}
-	facts, v := diagnose.Conversation(c)
+	facts, v := r.known.Conversation(c)
 	out.Facts, out.Verdict, out.Outcome = facts, v.Verdict, v.Outcome
 	switch {
 	case len(facts) == 0:

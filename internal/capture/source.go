@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tcpwhy/tcpwhy/internal/pcapfile"
+	"github.com/tcpwhy/tcpwhy/internal/tcpflow"
 )
 
 // Source is one capture.
@@ -17,6 +18,21 @@ type Source struct {
 	Open func() (*pcapfile.Reader, error)
 	// Again says that it can be opened more than once.
 	Again bool
+
+	set []member // of a file set; Open is nil then
+}
+
+// reader is what a source is read through.
+type reader interface {
+	tcpflow.Reader
+	io.Closer
+}
+
+func (s *Source) open() (reader, error) {
+	if s.set != nil {
+		return &setReader{set: s.set}, nil
+	}
+	return s.Open()
 }
 
 // FromFile is a file, which may grow while it is followed.
@@ -35,19 +51,27 @@ func FromStream(name string, r io.Reader) Source {
 // links names the link types at the beginning of a capture, where looking
 // there takes nothing from it.
 func (s *Source) links(ctx context.Context) []string {
-	if !s.Again {
+	if !s.Again || s.set != nil {
 		return nil
 	}
+	var b pcapfile.Batch
+	if s.begin(ctx, &b) != nil {
+		return nil // reading all of it tells
+	}
+	return links(&b)
+}
+
+// begin reads the first packets.
+func (s *Source) begin(ctx context.Context, b *pcapfile.Batch) error {
 	f, err := pcapfile.Open(s.Name, pcapfile.ReadOptions{})
 	if err != nil {
-		return nil // opening it to read it tells
+		return err
 	}
 	defer f.Close()
-	var b pcapfile.Batch
-	if f.ReadBatch(ctx, &b) != nil {
-		return nil
-	}
-	var out []string
+	return f.ReadBatch(ctx, b)
+}
+
+func links(b *pcapfile.Batch) (out []string) {
 	for i := range b.Records {
 		if name := linkName(b.Records[i].Link); !slices.Contains(out, name) {
 			out = append(out, name)

@@ -3,7 +3,6 @@ package capture
 import (
 	"iter"
 	"net/netip"
-	"sync"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 	"github.com/tcpwhy/tcpwhy/internal/tcpflow"
@@ -149,8 +148,9 @@ func (r *Result) Briefs(f Filter, which Select) iter.Seq[Brief] {
 				continue
 			}
 			k, o := &r.book.kept[i], r.judges[i]
+			file, number := r.locate(int(k.file), k.number)
 			b := Brief{
-				File: int(k.file), Number: k.number, Client: r.book.client(k), Server: r.book.server(k),
+				File: file, Number: number, Client: r.book.client(k), Server: r.book.server(k),
 				First: tcpflow.Time(k.first), Last: tcpflow.Time(k.last), Wire: k.wire, State: o.state, Outcome: o.outcome,
 				Odd: k.odd, Cause: o.cause, Certainty: o.certain,
 			}
@@ -165,47 +165,4 @@ func (r *Result) Briefs(f Filter, which Select) iter.Seq[Brief] {
 func (r *Result) selects(m *matcher, which Select, i int) bool {
 	k, o := &r.book.kept[i], r.judges[i]
 	return m.takes(k.server, k.serverPort, k.first) && m.judged(o) && which.takes(o, k.odd)
-}
-
-// Connections gives the connections that are selected with their facts and
-// verdicts, in the order of the capture. Several goroutines prepare them.
-func (r *Result) Connections(f Filter, which Select) iter.Seq[*Connection] {
-	m := r.matcher(f)
-	return func(yield func(*Connection) bool) {
-		const run = 64
-		var some []int
-		flush := func() bool {
-			out := make([]*Connection, len(some))
-			var wg sync.WaitGroup
-			next := make(chan int)
-			for range max(r.workers, 1) {
-				wg.Go(func() {
-					for i := range next {
-						out[i] = r.connection(some[i])
-					}
-				})
-			}
-			for i := range some {
-				next <- i
-			}
-			close(next)
-			wg.Wait()
-			some = some[:0]
-			for _, c := range out {
-				if !yield(c) {
-					return false
-				}
-			}
-			return true
-		}
-		for i := range r.book.kept {
-			if !r.selects(m, which, i) {
-				continue
-			}
-			if some = append(some, i); len(some) == run && !flush() {
-				return
-			}
-		}
-		flush()
-	}
 }

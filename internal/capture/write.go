@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -8,11 +9,6 @@ import (
 	"io"
 	"net/netip"
 	"slices"
-	"time"
-
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/tcpwhy/tcpwhy/internal/decap"
 	"github.com/tcpwhy/tcpwhy/internal/pcapfile"
@@ -21,24 +17,26 @@ import (
 
 // Write reads the captures once more and writes the packets of the failed
 // connections that a filter selects as pcapng, each with a comment that says
-// what it means, and gives their number. Link types and interfaces are kept.
+// what it means, and gives their number. Link types, interfaces and their names
+// are kept; all times are in nanoseconds.
 func (r *Result) Write(ctx context.Context, w io.Writer, sources []Source, f Filter, application string) (int, error) {
-	x := &extract{r: r, out: w, app: application, ports: map[port]int{}, trails: r.trails(f)}
+	out := bufio.NewWriter(w)
+	x := &extract{r: r, blocks: pcapfile.NewBlocks(out), app: application, ports: map[port]int{}, trails: r.trails(f)}
 	for i := range sources {
 		if err := x.file(ctx, i, &sources[i]); err != nil {
 			return x.written, err
 		}
 	}
-	if x.ng == nil {
-		return 0, x.begin(&pcapgo.NgInterface{LinkType: layers.LinkTypeEthernet, TimestampResolution: nanoseconds})
+	if len(x.ports) == 0 { // readers of the libpcap kind want an interface
+		if _, err := x.interfaceOf(port{link: decap.LinkEthernet}, ""); err != nil {
+			return 0, fmt.Errorf("write capture: %w", err)
+		}
 	}
-	if err := x.ng.Flush(); err != nil {
+	if err := out.Flush(); err != nil {
 		return x.written, fmt.Errorf("write capture: %w", err)
 	}
 	return x.written, nil
 }
-
-const nanoseconds = 9
 
 // ends are those of a connection in one order, whoever sends.
 type ends struct {
@@ -73,40 +71,49 @@ func (r *Result) trails(f Filter) map[ends][]*trail {
 	return out
 }
 
-// port of the output: what pcapng calls an interface.
+// port of the output: what pcapng calls an interface. One that is described in
+// several sections alike is one.
 type port struct {
 	file   int
 	number uint8
+	name   string
 	link   uint16
 }
 
 // extract writes packets of some connections.
 type extract struct {
 	r       *Result
-	out     io.Writer
+	blocks  *pcapfile.Blocks
 	app     string
-	ng      *pcapgo.NgWriter
 	ports   map[port]int
+	names   [256]string // of the interfaces of the section being read, by Record.Iface
 	trails  map[ends][]*trail
 	written int
 }
 
-func (x *extract) begin(i *pcapgo.NgInterface) (err error) {
-	x.ng, err = pcapgo.NewNgWriterInterface(x.out, *i, pcapgo.NgWriterOptions{
-		SectionInfo: pcapgo.NgSectionInfo{Application: x.app, Comment: "the packets of failed connections only"},
-	})
-	if err == nil {
-		err = x.ng.Flush()
+// interfaceOf gives the number of a port in the output, and describes it there when
+// it is new. The first one begins the output.
+func (x *extract) interfaceOf(p port, comment string) (n int, err error) {
+	if n, ok := x.ports[p]; ok {
+		return n, nil
 	}
-	return err
+	if len(x.ports) == 0 {
+		err = x.blocks.Section(x.app, "the packets of failed connections only")
+	}
+	if err == nil {
+		n, err = x.blocks.Interface(p.link, p.name, comment)
+	}
+	x.ports[p] = n
+	return n, err
 }
 
 func (x *extract) file(ctx context.Context, i int, s *Source) error {
-	in, err := s.Open()
+	in, err := s.open()
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	of := -1 // the file that names are of
 	var b pcapfile.Batch
 	for {
 		err := in.ReadBatch(ctx, &b)
@@ -117,12 +124,30 @@ func (x *extract) file(ctx context.Context, i int, s *Source) error {
 		if err != nil {
 			return err
 		}
+		if now, _ := x.r.locate(i, b.First+1); now != of {
+			of, x.names = now, [256]string{}
+		}
+		described := b.Interfaces
 		for n := range b.Records {
+			described = x.describe(described, n)
 			if err := x.packet(i, &b, n); err != nil {
 				return fmt.Errorf("write capture: %w", err)
 			}
 		}
+		x.describe(described, len(b.Records))
 	}
+}
+
+// describe takes the names of the interfaces that are described before a record,
+// and gives the rest. The last number stands for several, which have no name then.
+func (x *extract) describe(all []pcapfile.Interface, record int) []pcapfile.Interface {
+	for len(all) > 0 && all[0].From <= record {
+		if i := &all[0]; int(i.Number) < len(x.names)-1 {
+			x.names[i.Number] = i.Name
+		}
+		all = all[1:]
+	}
+	return all
 }
 
 // packet writes a packet if it belongs to one of the connections.
@@ -172,33 +197,16 @@ func find(list []*trail, number uint64) *trail {
 }
 
 func (x *extract) write(file int, rec *pcapfile.Record, data []byte, comment string) error {
-	id := port{file, rec.Iface, rec.Link}
-	number, ok := x.ports[id]
-	if !ok {
-		i := &pcapgo.NgInterface{
-			Name: fmt.Sprintf("%d", rec.Iface), Comment: x.r.Files[file].Name, LinkType: layers.LinkType(rec.Link), TimestampResolution: nanoseconds,
-		}
-		var err error
-		if x.ng == nil {
-			err = x.begin(i)
-		} else {
-			number, err = x.ng.AddInterface(*i)
-		}
-		if err != nil {
-			return err
-		}
-		x.ports[id] = number
+	from := ""
+	if !x.r.FileSet() { // else it is an interface of all files
+		from = x.r.Files[file].Name
 	}
-	info := gopacket.CaptureInfo{
-		Timestamp: time.Unix(0, rec.Time), CaptureLength: len(data), Length: int(rec.OrigLen), InterfaceIndex: number,
-	}
-	o := pcapgo.NgPacketOptions{Comments: []string{comment}}
-	switch rec.Dir {
-	case pcapfile.DirIn:
-		o.Flags = &pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionInbound}
-	case pcapfile.DirOut:
-		o.Flags = &pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionOutbound}
+	n, err := x.interfaceOf(port{file, rec.Iface, x.names[rec.Iface], rec.Link}, from)
+	if err != nil {
+		return err
 	}
 	x.written++
-	return x.ng.WritePacketWithOptions(info, data, o)
+	return x.blocks.Packet(&pcapfile.Captured{
+		Time: rec.Time, Interface: n, Length: int(rec.OrigLen), Data: data, Dir: rec.Dir, Comment: comment,
+	})
 }

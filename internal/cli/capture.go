@@ -25,7 +25,8 @@ import (
 
 const captureLong = `Captures packets to a file, and says of each connection that fails why, as soon
 as nothing more is expected of it. It runs until Ctrl-C, --duration or --count,
-and ends with the summary. The file is whole up to the last packet at any time.
+and ends with the summary. The file is whole up to the last packet at any time;
+the files of --size and --every are read again with tcpwhy pcap --file-set.
 
 What is captured is TCP to and from a target with the ICMP errors about it, or
 what a filter selects in the language of tcpdump: host, net, port, portrange with
@@ -207,6 +208,7 @@ func (a *app) captureLive(ctx context.Context, f *captureFlags, args []string) (
 	}
 	r.Total.Packets -= min(r.Total.Packets, sum.Ticks)
 	r.Total.NotTCP -= min(r.Total.NotTCP, sum.Ticks)
+	r.KernelDrops = &sum.Dropped
 	if err := p.result(r); err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}

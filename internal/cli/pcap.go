@@ -21,8 +21,11 @@ import (
 const pcapLong = `Reads captures and says which connections failed, and why: pcap and pcapng as
 tcpdump, dumpcap and Wireshark write them, also in gzip, zstd or lz4. Several
 files are read one after the other, and reported on together; a connection
-that spans two files is judged by each part. - is standard input. What comes
-for a connection that was over and then silent for a minute, counts as another.
+that spans two files is judged by each part, unless --file-set says that one
+program wrote them all, as tcpdump -C and -G, dumpcap -b and tcpwhy capture
+--size do: then they are one capture, in the order of their packets' times.
+- is standard input. What comes for a connection that was over and then silent
+for a minute, counts as another.
 
 The summary comes first, then the failed connections by target and cause. A
 capture shows less than a live run: a connection of which it shows too little
@@ -35,6 +38,7 @@ damaged file is read up to the damage, which is named on standard error.`
 const pcapExamples = `  tcpwhy pcap trace.pcapng
   tcpwhy pcap --target db.example:5432 --failed monday.pcap.gz
   tcpwhy pcap --cause no-listener -o csv *.pcap > refused.csv
+  tcpwhy pcap --file-set ring.pcap*
   tcpwhy pcap --write failed.pcapng trace.pcapng
   sudo tcpdump -U -w - tcp or icmp or icmp6 | tcpwhy pcap --follow -`
 
@@ -48,6 +52,7 @@ type pcapFlags struct {
 	follow                 bool
 	parallel               int
 	write                  string
+	fileSet                bool
 	compare, complete      bool
 }
 
@@ -91,6 +96,7 @@ func (a *app) pcap() *cobra.Command {
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print the first line of the summary only")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "print everything")
 	fl.IntVar(&f.most, "max-connections", 0, "hold at most `N` connections at a time (default: by the memory that is available)")
+	fl.BoolVar(&f.fileSet, "file-set", false, "read files that one program wrote one after the other as one capture, in whatever order they are named")
 	fl.BoolVar(&f.follow, "follow", false, "go on at the end of a growing file, print each failed connection when it is settled, and the summary on Ctrl-C")
 	fl.IntVar(&f.parallel, "parallel", 0, "use `N` processors (default: all)")
 	fl.StringVar(&f.write, "write", "", "write the packets of the failed connections, with comments, to the pcapng `FILE`")
@@ -130,6 +136,10 @@ func (f *pcapFlags) check(args []string) ([]string, error) {
 		return bad("--parallel must be between 0 and 1024", "0 uses all processors.")
 	case f.cause != "" && !slices.Contains(causeIDs(), f.cause):
 		return bad(fmt.Sprintf("there is no cause %q", f.cause), hint(f.cause))
+	case f.fileSet && f.follow:
+		return bad("--follow and --file-set exclude each other", "A file that grows is one capture; read the set when it is written.")
+	case f.fileSet && slices.Contains(args, "-"):
+		return bad("--file-set reads files, and standard input is none", "Name the files, for example: tcpwhy pcap --file-set ring.pcap*")
 	case f.follow && len(args) > 1:
 		return bad("--follow takes one capture", "Name the file that grows, or - for standard input.")
 	case f.follow && f.write != "":
@@ -180,6 +190,13 @@ func (a *app) readCaptures(ctx context.Context, f *pcapFlags, args []string) (er
 	if err != nil {
 		return err
 	}
+	if f.fileSet {
+		set, err := capture.FileSet(ctx, args)
+		if err != nil {
+			return a.unreadable(err)
+		}
+		sources = []capture.Source{set}
+	}
 	var keep *os.File
 	if f.write != "" {
 		if keep, err = create(f.write); err != nil {
@@ -195,6 +212,9 @@ func (a *app) readCaptures(ctx context.Context, f *pcapFlags, args []string) (er
 		o.Settled = p.settled
 	}
 	r, failure := capture.Analyze(ctx, sources, o)
+	if o := new(capture.OverlapError); errors.As(failure, &o) {
+		return &usageError{"no file set: " + failure.Error(), "Leave out --file-set to read each file by itself, or name two captures of the same connections with --compare."}
+	}
 	if stopped := ctx.Err() != nil; stopped && failure != nil {
 		failure = nil
 		if !f.follow {

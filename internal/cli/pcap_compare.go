@@ -20,6 +20,8 @@ func (f *pcapFlags) checkCompare(args []string) error {
 		return &usageError{"--complete is about two captures that are compared", "Add --compare, and name two files."}
 	case !f.compare:
 		return nil
+	case f.fileSet:
+		return &usageError{"--compare takes one capture of each side, and --file-set makes one of all", "Join the files of each side first: mergecap -w client.pcapng client.pcap*"}
 	case len(args) != 2:
 		return &usageError{fmt.Sprintf("--compare takes two captures, and %d given", len(args)), "Name that of the client's side first: tcpwhy pcap client.pcapng server.pcapng --compare"}
 	case args[0] == "-" || args[1] == "-":

@@ -76,12 +76,7 @@ func (p *pcapOutput) json(r *capture.Result, s *capture.Summary, which capture.S
 	if err := report.CaptureSummaryJSON(p.out, r, s); err != nil || p.flags.quiet || p.flags.follow {
 		return err
 	}
-	for c := range r.Connections(p.filter, which) {
-		if err := report.CaptureJSON(p.out, c); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.Render(p.out, p.filter, which, report.CaptureJSON)
 }
 
 func (p *pcapOutput) csv(r *capture.Result, which capture.Select) error {

@@ -11,10 +11,6 @@ import (
 	"fmt"
 	"io"
 	"time"
-
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
 )
 
 // Packet is a packet with what a cooked capture knows about it; the fields are
@@ -33,37 +29,42 @@ type Packet struct {
 
 // Writer writes one capture. It is not safe for concurrent use.
 type Writer struct {
-	out        io.Writer
+	blocks     *Blocks
 	app        string
-	ng         *pcapgo.NgWriter
-	interfaces map[string]int // number in the file by name
+	interfaces map[string]int // number in the section by name; nil before the first
 	buf        []byte
 }
 
 // NewWriter starts a file for an application of the given name. Nothing is
 // written before the first packet or Conclude.
 func NewWriter(w io.Writer, application string) *Writer {
-	return &Writer{out: w, app: application}
+	return &Writer{blocks: NewBlocks(w), app: application}
 }
 
 // Write writes one packet; when it returns, all of it has been handed to the
 // io.Writer.
 func (w *Writer) Write(p Packet) error {
 	n, err := w.number(p.Name)
+	if err == nil {
+		w.buf = appendSLL2(w.buf[:0], &p)
+		err = w.blocks.Packet(&Captured{
+			Time: p.Time.UnixNano(), Interface: n, Data: w.buf, Length: len(w.buf) + max(p.OriginalLength-len(p.Data), 0),
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("write capture: %w", err)
 	}
-	w.buf = appendSLL2(w.buf[:0], &p)
-	info := gopacket.CaptureInfo{
-		Timestamp:      p.Time,
-		CaptureLength:  len(w.buf),
-		Length:         len(w.buf) + max(p.OriginalLength-len(p.Data), 0),
-		InterfaceIndex: n,
-	}
-	if err := w.ng.WritePacket(info, w.buf); err != nil {
+	return nil
+}
+
+// Begin makes a whole capture of a file that has no packet yet. The first one
+// begins a section of its own.
+func (w *Writer) Begin() error {
+	if err := w.section("", "any"); err != nil {
 		return fmt.Errorf("write capture: %w", err)
 	}
-	return w.flush()
+	w.interfaces = nil
+	return nil
 }
 
 // Conclude adds a comment on the capture as a whole, such as the verdict. It
@@ -71,13 +72,6 @@ func (w *Writer) Write(p Packet) error {
 // comment precedes its packets, and when they came it was not known.
 func (w *Writer) Conclude(comment string) error {
 	if err := w.section(comment, "conclusion"); err != nil {
-		return fmt.Errorf("write capture: %w", err)
-	}
-	return w.flush()
-}
-
-func (w *Writer) flush() error {
-	if err := w.ng.Flush(); err != nil {
 		return fmt.Errorf("write capture: %w", err)
 	}
 	return nil
@@ -89,32 +83,29 @@ func (w *Writer) number(name string) (int, error) {
 	if n, ok := w.interfaces[name]; ok {
 		return n, nil
 	}
-	if w.ng == nil {
+	if w.interfaces == nil {
 		return 0, w.section("", name)
 	}
-	n, err := w.ng.AddInterface(describe(name))
+	n, err := w.blocks.Interface(linkSLL2, name, "")
 	if err == nil {
 		w.interfaces[name] = n
 	}
 	return n, err
 }
 
-// section begins a section with a first interface; a pcapng section without
-// one is legal, but the library writes none.
-func (w *Writer) section(comment, name string) (err error) {
-	w.ng, err = pcapgo.NewNgWriterInterface(w.out, describe(name), pcapgo.NgWriterOptions{
-		SectionInfo: pcapgo.NgSectionInfo{Application: w.app, Comment: clip(comment)},
-	})
-	w.interfaces = map[string]int{name: 0}
+// section begins a section with a first interface: readers of the libpcap kind want
+// one, also where no packet follows.
+func (w *Writer) section(comment, name string) error {
+	if err := w.blocks.Section(w.app, comment); err != nil {
+		return err
+	}
+	n, err := w.blocks.Interface(linkSLL2, name, "")
+	w.interfaces = map[string]int{name: n}
 	return err
 }
 
-func describe(name string) pcapgo.NgInterface {
-	return pcapgo.NgInterface{Name: name, LinkType: layers.LinkTypeLinuxSLL2}
-}
-
-// clip bounds a comment to what the 16 bits of an option's length can hold.
-func clip(s string) string { return s[:min(len(s), 65000)] }
+// linkSLL2 is LINKTYPE_LINUX_SLL2.
+const linkSLL2 = 276
 
 // appendSLL2 appends the packet behind its cooked header,
 // https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL2.html.

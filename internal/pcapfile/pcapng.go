@@ -1,10 +1,12 @@
 package pcapfile
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"math/bits"
+	"strings"
 )
 
 // Block types of draft-ietf-opsawg-pcapng, section 11.1. All others are
@@ -21,6 +23,7 @@ const (
 const (
 	optionEnd      = 0
 	optionEPBFlags = 2
+	optionIfName   = 2
 	optionTSResol  = 9
 	optionTSOffset = 14
 )
@@ -32,7 +35,8 @@ const maxInterfaces = 1 << 16
 type pcapng struct {
 	order      binary.ByteOrder // nil before the first section
 	interfaces []iface
-	last       int64 // time of the last packet: simple packets have none
+	described  []Interface // since whoever reads last took them
+	last       int64       // time of the last packet: simple packets have none
 }
 
 type iface struct {
@@ -108,6 +112,8 @@ func (p *pcapng) parse(data []byte, recs []Record) (out []Record, n, want int, d
 		if ok {
 			rec.Off += uint32(n + 8)
 			recs = append(recs, rec)
+		} else if kind == blockInterface {
+			p.described[len(p.described)-1].From = len(recs)
 		}
 		n += int(length)
 	}
@@ -154,6 +160,7 @@ func (p *pcapng) block(kind uint32, b []byte) (rec Record, ok bool, damage strin
 		if len(p.interfaces) == maxInterfaces {
 			return rec, false, fmt.Sprintf("more than %d interfaces in a section", maxInterfaces)
 		}
+		p.described = append(p.described, Interface{Number: uint8(min(len(p.interfaces), math.MaxUint8)), Name: p.name(b[8:])})
 		p.interfaces = append(p.interfaces, iface{link: o.Uint16(b), snaplen: o.Uint32(b[4:]), clock: p.clock(b[8:])})
 	case blockEnhanced, blockPacket:
 		if len(b) < 20 {
@@ -229,6 +236,23 @@ func (p *pcapng) clock(options []byte) clock {
 			c.res, c.binary = v[0]&0x7f, v[0]&0x80 != 0
 		case code == optionTSOffset && len(v) == 8:
 			c.offset = int64(p.order.Uint64(v))
+		}
+		options = rest
+	}
+}
+
+// maxName bounds the name of an interface; those of Linux have 15 bytes.
+const maxName = 1024
+
+func (p *pcapng) name(options []byte) string {
+	for {
+		code, v, rest, ok := p.option(options)
+		if !ok {
+			return ""
+		}
+		if code == optionIfName {
+			v = bytes.TrimRight(v[:min(len(v), maxName)], "\x00") // some writers end it
+			return strings.ToValidUTF8(string(v), "")
 		}
 		options = rest
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -84,6 +86,19 @@ type Batch struct {
 	First uint64
 	// Offset is where Data begins in the (decompressed) capture.
 	Offset int64
+	// Interfaces are those that a pcapng file describes in between, in order.
+	Interfaces []Interface
+}
+
+// Interface is one that a pcapng file describes.
+type Interface struct {
+	// From is the first record of the batch that the description may be for, the
+	// number of records where it comes behind them all. It holds until another of
+	// the same Number, which is that of Record.Iface, follows.
+	From   int
+	Number uint8
+	// Name is if_name, "" without; valid UTF-8 of at most 1024 bytes.
+	Name string
 }
 
 // Packet gives the captured bytes of a record.
@@ -183,6 +198,7 @@ func (r *Reader) Waits() bool { return !r.full }
 // grows is followed: that is how the following ends.
 func (r *Reader) ReadBatch(ctx context.Context, b *Batch) error {
 	b.Records, b.First, b.Offset = b.Records[:0], r.count, r.offset
+	b.Interfaces = b.Interfaces[:0]
 	b.Data = append(b.Data[:0], r.tail...)
 	r.tail = r.tail[:0]
 	if r.err != nil {
@@ -192,6 +208,9 @@ func (r *Reader) ReadBatch(ctx context.Context, b *Batch) error {
 		err := r.fill(ctx, b, want)
 		recs, n, missing, damage := r.format.parse(b.Data, b.Records)
 		b.Records = recs
+		if ng, ok := r.format.(*pcapng); ok {
+			b.Interfaces, ng.described = append(b.Interfaces, ng.described...), ng.described[:0]
+		}
 		switch {
 		case damage != "":
 			err = &DamageError{r.offset + int64(n), damage}
@@ -207,11 +226,25 @@ func (r *Reader) ReadBatch(ctx context.Context, b *Batch) error {
 		}
 		if n > 0 { // blocks without packets
 			b.Data = b.Data[:copy(b.Data, b.Data[n:])]
+			b.Interfaces = current(b.Interfaces) // there may be no end to them
 			r.offset += int64(n)
 			b.Offset = r.offset
 		}
 		want = missing
 	}
+}
+
+// current leaves the last description of each number.
+func current(all []Interface) []Interface {
+	var seen [math.MaxUint8 + 1]bool
+	slices.Reverse(all)
+	all = slices.DeleteFunc(all, func(i Interface) bool {
+		again := seen[i.Number]
+		seen[i.Number] = true
+		return again
+	})
+	slices.Reverse(all)
+	return all
 }
 
 // take keeps what is left of a batch of which n bytes are done.

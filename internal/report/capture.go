@@ -60,6 +60,9 @@ func captureName(r *capture.Result) string {
 		}
 		return r.Files[0].Name
 	default:
+		if r.FileSet() {
+			return "file set of " + count(n, "file", "files")
+		}
 		return count(n, "file", "files")
 	}
 }
@@ -107,6 +110,9 @@ func (p *page) captured(r *capture.Result, s *capture.Summary) {
 		if f.Damage != nil {
 			p.item("", f.Damage.Error()+"; what comes before it was read")
 		}
+	}
+	if r.InSequence() {
+		p.item("", "each file was judged by itself; they follow each other in time: if one program wrote them, --file-set reads them as one capture")
 	}
 	if seen, lost := r.Lookups(); lost > 0 {
 		p.item("", fmt.Sprintf("%d of %d DNS lookups are left out: there are too many", lost, seen))
@@ -270,7 +276,11 @@ func (p *page) group(r *capture.Result, g *capture.Group, proof bool) {
 	if g.Count > 1 {
 		when = moment(g.First) + " to " + clock(g.Last) + " UTC"
 	}
-	p.prose(indent, 0, "", fmt.Sprintf("%s from %s, %s; example: packet %d, from port %d", times, from, when, c.Number, c.Client.Port()))
+	packet := fmt.Sprintf("packet %d", c.Number)
+	if len(r.Files) > 1 && c.File < len(r.Files) {
+		packet += " of " + r.Files[c.File].Name
+	}
+	p.prose(indent, 0, "", fmt.Sprintf("%s from %s, %s; example: %s, from port %d", times, from, when, packet, c.Client.Port()))
 	if !proof {
 		return
 	}

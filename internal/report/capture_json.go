@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/tcpwhy/tcpwhy/internal/capture"
 	"github.com/tcpwhy/tcpwhy/internal/tcpflow"
@@ -31,6 +32,7 @@ type jsonCapture struct {
 	Schema      string                  `json:"schema"`
 	Kind        string                  `json:"kind"` // "summary"
 	Files       []jsonFile              `json:"files"`
+	FileSet     bool                    `json:"file_set,omitempty"`
 	First       string                  `json:"first,omitempty"`
 	Last        string                  `json:"last,omitempty"`
 	Packets     jsonPackets             `json:"packets"`
@@ -70,6 +72,8 @@ type jsonPackets struct {
 	Fragments   uint64 `json:"fragments"`
 	UnknownLink uint64 `json:"unknown_link"`
 	Backwards   uint64 `json:"backwards"`
+	// KernelDrops are no part of All.
+	KernelDrops *uint64 `json:"kernel_drops,omitempty"`
 }
 
 type jsonConnections struct {
@@ -120,10 +124,10 @@ type jsonConnection struct {
 func CaptureSummaryJSON(w io.Writer, r *capture.Result, s *capture.Summary) error {
 	t := &r.Total
 	out := jsonCapture{
-		Schema: CaptureSchemaID, Kind: "summary", Files: []jsonFile{}, First: timestamp(t.First), Last: timestamp(t.Last),
+		Schema: CaptureSchemaID, Kind: "summary", Files: []jsonFile{}, FileSet: r.FileSet(), First: timestamp(t.First), Last: timestamp(t.Last),
 		Packets: jsonPackets{
 			All: t.Packets, TCP: t.TCP, ICMP: t.ICMP, DNS: t.DNS, Other: t.NotTCP, Malformed: t.Malformed, Snapped: t.Snapped,
-			CutData: t.CutData, Fragments: t.Fragments, UnknownLink: t.UnknownLink, Backwards: t.Backwards,
+			CutData: t.CutData, Fragments: t.Fragments, UnknownLink: t.UnknownLink, Backwards: t.Backwards, KernelDrops: r.KernelDrops,
 		},
 		Connections: jsonConnections{s.Connections, s.Attempts, s.Older, s.Fine, s.Impaired, s.Failed, s.Undecided},
 		Outcomes:    s.Outcomes, Odd: map[string]int{}, Targets: []jsonTargetCount{}, TargetCount: s.TargetCount,
@@ -178,10 +182,15 @@ func oddNames(o capture.Odd) []string {
 	return out
 }
 
+// jsonLines are buffers that are used anew: a capture has many lines.
+var jsonLines = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
 // jsonLine writes a value as one line that is safe on a terminal.
 func jsonLine(w io.Writer, v any) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
+	b := jsonLines.Get().(*bytes.Buffer)
+	defer jsonLines.Put(b)
+	b.Reset()
+	enc := json.NewEncoder(b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("report: encoding a capture: %w", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"sync"
 
 	"github.com/tcpwhy/tcpwhy/internal/htmlstyle"
 	"github.com/tcpwhy/tcpwhy/internal/verdict"
@@ -19,7 +20,8 @@ var reportHTML string
 
 var htmlSheet = htmlstyle.Sheet(reportCSS)
 
-var htmlTemplate = template.Must(template.New("report").Parse(reportHTML))
+// htmlTemplate is parsed when it is first asked for: most reports are text.
+var htmlTemplate = sync.OnceValue(func() *template.Template { return template.Must(template.New("report").Parse(reportHTML)) })
 
 // What a page shows of anything at most; what is left out is counted.
 const (
@@ -62,7 +64,7 @@ func HTML(w io.Writer, list []*verdict.Diagnosis, o Options) error {
 // writePage writes a page of the template whole or not at all.
 func writePage(w io.Writer, name string, data any) error {
 	var b bytes.Buffer
-	if err := htmlTemplate.ExecuteTemplate(&b, name, data); err != nil {
+	if err := htmlTemplate().ExecuteTemplate(&b, name, data); err != nil {
 		return fmt.Errorf("report: making the page: %w", err)
 	}
 	_, err := w.Write(b.Bytes())

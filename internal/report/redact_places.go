@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"strings"
 )
 
@@ -181,10 +180,10 @@ func (p *places) mac(s string) string {
 
 // usual are interface names that the kernel and systemd give by themselves:
 // systemd.net-naming-scheme(7). One with a hardware address in it is none.
-var usual = regexp.MustCompile(`^(lo|any|(eth|wlan|wwan|ib|bond|br|tun|tap|wg|utun|en|dummy|ifb|ppp|sit|vlan|team|docker|virbr|gif|stf|awdl|llw|ap|bridge|em|igb|ix|vtnet|re|bge|nfe)\d{0,4}|(en|wl|ww)(o\d{1,3}|(P\d{1,5})?[ps]\d{1,5}[a-z0-9]{0,9}))$`)
+var usual = pattern(`^(lo|any|(eth|wlan|wwan|ib|bond|br|tun|tap|wg|utun|en|dummy|ifb|ppp|sit|vlan|team|docker|virbr|gif|stf|awdl|llw|ap|bridge|em|igb|ix|vtnet|re|bge|nfe)\d{0,4}|(en|wl|ww)(o\d{1,3}|(P\d{1,5})?[ps]\d{1,5}[a-z0-9]{0,9}))$`)
 
 func (p *places) iface(s string) string {
-	if s == "" || usual.MatchString(s) {
+	if s == "" || usual().MatchString(s) {
 		return s
 	}
 	return p.label("if", s)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // know takes in a name. Text is searched for all of it, and for its labels
@@ -19,7 +20,7 @@ func (p *places) know(name string, typed bool) {
 		return
 	}
 	p.known[name] = true
-	if strings.Trim(token.ReplaceAllString(name, ""), " ") != "" {
+	if strings.Trim(token().ReplaceAllString(name, ""), " ") != "" {
 		// No run of characters that names are made of: as it is, and as others show it.
 		for _, form := range []string{name, escape(name, false, maxCommand), escape(name, true, maxCommand)} {
 			p.knowPhrase("host", form)
@@ -52,7 +53,7 @@ var common = func() map[string]bool {
 	return m
 }()
 
-var homes = regexp.MustCompile(`(?:/home/|/Users/|\\Users\\)([^\s/\\'":;,<>]+)`)
+var homes = pattern(`(?:/home/|/Users/|\\Users\\)([^\s/\\'":;,<>]+)`)
 
 // knowUser takes in the user of a URL.
 func (p *places) knowUser(input string) {
@@ -66,7 +67,7 @@ func (p *places) knowUser(input string) {
 }
 
 func (p *places) knowInterface(s string) {
-	if s != "" && !usual.MatchString(s) {
+	if s != "" && !usual().MatchString(s) {
 		p.interfaces[s] = true
 	}
 }
@@ -120,21 +121,27 @@ func (p *places) input(s string) string {
 	return p.text(scheme) + "://" + p.text(rest[strings.LastIndexByte(rest, '@')+1:]) + tail
 }
 
+// pattern compiles one when it is first asked for: most runs redact nothing, and
+// all would wait for it.
+func pattern(s string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(s) })
+}
+
 // token is a run of characters that addresses and names are made of.
-var token = regexp.MustCompile(`[\pL\pM\pN_.:%*-]+`)
+var token = pattern(`[\pL\pM\pN_.:%*-]+`)
 
 // text redacts free text: every address and hardware address, every name that
 // is known or looks like one, users, known interfaces.
 func (p *places) text(s string) string {
 	s = p.replacer().Replace(s)
-	for _, m := range homes.FindAllStringSubmatch(s, -1) {
+	for _, m := range homes().FindAllStringSubmatch(s, -1) {
 		if m[1] != "user" {
 			p.users[m[1]] = true
 		}
 	}
 	var b strings.Builder
 	at := 0
-	for _, m := range token.FindAllStringIndex(s, -1) {
+	for _, m := range token().FindAllStringIndex(s, -1) {
 		b.WriteString(s[at:m[0]])
 		at = m[1]
 		t := s[m[0]:m[1]]
@@ -170,15 +177,15 @@ func (p *places) token(t string) string {
 }
 
 var (
-	macForm    = regexp.MustCompile(`^[0-9A-Fa-f]{1,2}([:-])[0-9A-Fa-f]{1,2}(?:[:-][0-9A-Fa-f]{1,2}){4,18}$|^[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}$`)
-	dashedForm = regexp.MustCompile(`\d{1,3}[-_]\d{1,3}[-_]\d{1,3}[-_]\d{1,3}`)
-	dottedForm = regexp.MustCompile(`\d{1,3}(?:\.\d{1,3}){3}`)
-	hexForm    = regexp.MustCompile(`^(?:0[xX])?[0-9A-Fa-f]{8}$`)
+	macForm    = pattern(`^[0-9A-Fa-f]{1,2}([:-])[0-9A-Fa-f]{1,2}(?:[:-][0-9A-Fa-f]{1,2}){4,18}$|^[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}$`)
+	dashedForm = pattern(`\d{1,3}[-_]\d{1,3}[-_]\d{1,3}[-_]\d{1,3}`)
+	dottedForm = pattern(`\d{1,3}(?:\.\d{1,3}){3}`)
+	hexForm    = pattern(`^(?:0[xX])?[0-9A-Fa-f]{8}$`)
 )
 
 // core redacts a token without punctuation around it.
 func (p *places) core(t string) string {
-	if macForm.MatchString(t) {
+	if macForm().MatchString(t) {
 		return p.mac(t)
 	}
 	if a, err := netip.ParseAddr(t); err == nil {
@@ -225,20 +232,20 @@ func (p *places) word(t string) string {
 		return p.name(t)
 	case p.words[lower]:
 		return p.label("host", t)
-	case hexForm.MatchString(t):
+	case hexForm().MatchString(t):
 		return p.hex(t)
 	}
 	if a, err := netip.ParseAddr(strings.NewReplacer("-", ":", "_", ":").Replace(t)); err == nil && strings.Count(t, "-")+strings.Count(t, "_") > 1 {
 		return strings.ReplaceAll(p.addr(a).String(), ":", "-")
 	}
-	t = dottedForm.ReplaceAllStringFunc(t, func(s string) string { // "192.0.2.1-192.0.2.9"
+	t = dottedForm().ReplaceAllStringFunc(t, func(s string) string { // "192.0.2.1-192.0.2.9"
 		a, err := netip.ParseAddr(s)
 		if err != nil {
 			return s
 		}
 		return p.addr(a).String()
 	})
-	return dashedForm.ReplaceAllStringFunc(t, func(s string) string {
+	return dashedForm().ReplaceAllStringFunc(t, func(s string) string {
 		sep := strings.Trim(s, "0123456789")[:1]
 		a, err := netip.ParseAddr(strings.NewReplacer("-", ".", "_", ".").Replace(s))
 		if err != nil {
@@ -265,7 +272,7 @@ func (p *places) hex(t string) string {
 // isLink says whether s is an address with colons in it.
 func isLink(s string) bool {
 	_, err := netip.ParseAddr(s)
-	return strings.Contains(s, ":") && (err == nil || macForm.MatchString(s))
+	return strings.Contains(s, ":") && (err == nil || macForm().MatchString(s))
 }
 
 func isNumber(s string) bool {

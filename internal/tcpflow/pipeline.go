@@ -13,6 +13,12 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/pcapfile"
 )
 
+// Reader gives a capture batch by batch, as a *[pcapfile.Reader] does.
+type Reader interface {
+	ReadBatch(context.Context, *pcapfile.Batch) error
+	Waits() bool
+}
+
 // Analyze reads the capture to its end. The error is nil, or a
 // *pcapfile.DamageError (the results hold for what was read before it), that
 // of reading, of o.Conn, or of ctx; the summary is never nil.
@@ -20,7 +26,7 @@ import (
 // Workers take turns in reading batches. Whoever has read one decodes it, and
 // every worker applies the packets of its own shards to their connections,
 // batch by batch in order. A worker that has nothing to apply yet reads on.
-func Analyze(ctx context.Context, r *pcapfile.Reader, o Options) (*Summary, error) {
+func Analyze(ctx context.Context, r Reader, o Options) (*Summary, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a := newAnalysis(r, o)
@@ -38,7 +44,7 @@ func Analyze(ctx context.Context, r *pcapfile.Reader, o Options) (*Summary, erro
 type analysis struct {
 	Options
 	cancel  context.CancelCauseFunc
-	reader  *pcapfile.Reader
+	reader  Reader
 	waits   bool // a read may wait for somebody
 	workers []worker
 	shards  [shards]shard
@@ -73,7 +79,7 @@ type worker struct {
 	_      apart
 }
 
-func newAnalysis(r *pcapfile.Reader, o Options) *analysis {
+func newAnalysis(r Reader, o Options) *analysis {
 	n := o.Parallelism
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
