@@ -24,7 +24,8 @@ cause, the proof, what was ruled out, what was not checked, and what to do.
 A target is host:port, host port, [v6]:port, host:service or a URL. Packets go
 to the target, the configured name servers and the routers on the way, and to
 nobody else. An ordinary user can run it; with CAP_NET_RAW it also sees the
-packets themselves and says more.`
+packets themselves and says more, and root has it read this host's own firewall
+rules where they may be the cause.`
 
 const examples = `  tcpwhy db.internal.example:5432
   tcpwhy 192.0.2.7 ssh
