@@ -126,6 +126,9 @@ func (f *hostFlags) parse(args []string) error {
 			return &usageError{fmt.Sprintf("--from %s is no address", strconv.QuoteToASCII(f.from)), "Give the client's address, for example --from 192.0.2.7"}
 		}
 		f.options.Client = client.Unmap().WithZone("")
+		if f.options.Addr.IsLoopback() && !f.options.Client.IsLoopback() {
+			return &usageError{fmt.Sprintf("--from %v cannot reach %v: that is this host's own", f.options.Client, f.options.Addr), "Name the address that the client connects to, or leave it out: tcpwhy host :" + strconv.Itoa(int(f.options.Port)) + " --from " + f.options.Client.String()}
+		}
 		if f.options.Addr.IsValid() && f.options.Addr.Is4() != f.options.Client.Is4() {
 			return &usageError{"the client's address is of another family than the port's", "Give both as IPv4, or both as IPv6."}
 		}

@@ -81,7 +81,7 @@ func (v *view) hostNarrowed(d *Differential, first *left) string {
 		key   evidence.Key
 		value evidence.Value
 	}{
-		{evidence.HostRule, evidence.RuleNone}, {evidence.HostSockets, evidence.SocketsServe}, {evidence.HostBack, evidence.Yes}, {evidence.HostOwns, evidence.Yes},
+		{evidence.HostOwns, evidence.Yes}, {evidence.HostRule, evidence.RuleNone}, {evidence.HostSockets, evidence.SocketsServe}, {evidence.HostBack, evidence.Yes},
 	} {
 		for _, f := range d.facts {
 			if f.Key == well.key && f.Value != well.value {

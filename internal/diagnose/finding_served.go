@@ -16,6 +16,9 @@ func (v *hostView) served() string {
 	if v.client.IsValid() {
 		who = v.client.String()
 	}
+	if owns, known := v.h.Owns(v.addr); known && !owns {
+		return fmt.Sprintf("%[1]s has no address %[2]v: %[3]s would be served there only if %[1]s leads it to somebody who serves it", v.name(), v.addr, who)
+	}
 	open := v.open()
 	if len(open) == 0 {
 		return fmt.Sprintf("%s would be served: nothing found on %s that keeps it from %v", who, v.name(), v.at())

@@ -34,6 +34,9 @@ func Hosted(h *evidence.Host, addrs ...netip.Addr) *verdict.HostDiagnosis {
 		}
 		d.Facts = append(d.Facts, facts...)
 		diff := Differ(evidence.ScopeAddress, facts).within(cause.StageHost, cause.StageListener, cause.StageNone)
+		if f := foreign(h, facts); f != nil {
+			diff.only("host-address-missing", f.ID)
+		}
 		v := newView(&evidence.Set{Target: flow.Target{Addr: a, Host: a.String(), Port: h.Port}}, &evidence.Address{Addr: at, Host: h})
 		one := verdict.AddressVerdict{Addr: at, Verdict: diff.verdict(v)}
 		one.Outcome = expected(one.Verdict.Cause)
@@ -111,6 +114,31 @@ func supposed(h *evidence.Host, at netip.AddrPort) []evidence.Fact {
 	}
 	suppose(evidence.TargetHere, yesNo(at.Addr().IsLoopback() || h.Client == at.Addr()), "the client is supposed to be where --from says, or on another machine")
 	return o.facts
+}
+
+// foreign is the fact that the host has not the address, where nothing of it is
+// known that would take the packets all the same; else nil. It is asked about itself,
+// and not about a machine that lies behind it.
+func foreign(h *evidence.Host, facts []evidence.Fact) *evidence.Fact {
+	has := func(k evidence.Key, v evidence.Value) int {
+		return slices.IndexFunc(facts, func(f evidence.Fact) bool { return f.Key == k && f.Value == v })
+	}
+	i := has(evidence.HostOwns, evidence.No)
+	if i < 0 || has(evidence.HostNAT, evidence.No) < 0 || h.Watched != nil || h.Sockets == nil || len(h.Sockets.Diverted) > 0 || len(h.Programs) > 0 || !h.ProgramsRead {
+		return nil
+	}
+	return &facts[i]
+}
+
+// only leaves one cause, by a fact that says more here than in general.
+func (d *Differential) only(id verdict.CauseID, because evidence.ID) {
+	d.left = slices.DeleteFunc(d.left, func(l left) bool {
+		if l.cause.ID == id {
+			return false
+		}
+		d.ruled = append(d.ruled, verdict.RuledOut{Cause: l.cause.ID, Because: []evidence.ID{because}})
+		return true
+	})
 }
 
 // unheard says that no socket takes what comes to the address, whoever sends it.

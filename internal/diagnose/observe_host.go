@@ -86,13 +86,17 @@ func (o *observer) told(v *hostView) {
 
 // owns: is it the host that has the address, and up?
 func (o *observer) owns(v *hostView) {
-	if v.h.Addresses == nil {
+	owns, known := v.h.Owns(v.addr)
+	if v.h.Addresses == nil || !known {
 		return
 	}
 	a, ok := v.own()
 	switch {
 	case v.addr.IsLoopback():
 		o.add(evidence.HostOwns, evidence.Yes, "host", 0, "%v is the host itself", v.addr)
+	case !ok && owns:
+		o.add(evidence.HostOwns, evidence.Yes, "host", 0, "%s takes %v as its own, by a route of type local", v.name(), v.addr)
+		o.add(evidence.HostUp, evidence.Yes, "host", 0, "%s is up, as it says itself", v.name())
 	case !ok:
 		o.add(evidence.HostOwns, evidence.No, "host", 0, "%s has no address %v", v.name(), v.addr)
 	case a.Up && !a.Tentative:
@@ -141,7 +145,7 @@ func (o *observer) listening(v *hostView) {
 		v = &there
 	}
 	t := v.h.Sockets
-	if _, own := v.own(); t == nil || !own && !v.addr.IsLoopback() || len(t.Ports) > 0 && !slices.Contains(t.Ports, v.port) {
+	if owns, _ := v.h.Owns(v.addr); t == nil || !owns || len(t.Ports) > 0 && !slices.Contains(t.Ports, v.port) {
 		return
 	}
 	var here []*evidence.Listener

@@ -21,7 +21,7 @@ var (
 // quietHost is a host on which nothing is wrong and postgres listens.
 func quietHost() *evidence.Host {
 	return &evidence.Host{
-		Name: "db1", Port: 5432, Client: clientAddr, Complete: true, LinksRead: true, ProgramsRead: true,
+		Name: "db1", Port: 5432, Client: clientAddr, Complete: true, RoutesRead: true, LinksRead: true, ProgramsRead: true,
 		Addresses: []evidence.HostAddress{
 			{Prefix: netip.MustParsePrefix("127.0.0.1/8"), Interface: "lo", Up: true},
 			{Prefix: netip.PrefixFrom(serverAddr, 24), Interface: "eth0", Up: true}},
@@ -66,6 +66,15 @@ func TestHosted(t *testing.T) {
 		{"rule that resets", func(h *evidence.Host) { h.Firewall.Verdicts[0].Verdict, h.Firewall.Verdicts[0].Rule = "reset", rule }, verdict.Refused, "host-firewall-reset", true},
 		{"queue full", func(h *evidence.Host) { h.Sockets.Listeners[0].Queue = 201 }, verdict.Timeout, "accept-queue-full", true},
 		{"no way back", func(h *evidence.Host) { h.Returns[0].Route = evidence.Route{Errno: "ENETUNREACH"} }, verdict.Timeout, "host-no-return-route", true},
+		{"not its address", func(h *evidence.Host) { h.Addresses[1].Prefix = netip.MustParsePrefix("192.0.2.9/24") }, verdict.Timeout, "host-address-missing", true},
+		{"not its address, but a route of type local", func(h *evidence.Host) {
+			h.Addresses[1].Prefix = netip.MustParsePrefix("192.0.2.9/24")
+			h.LocalRoutes = []evidence.LocalRoute{{Prefix: netip.MustParsePrefix("192.0.2.0/28"), Table: 255}}
+		}, verdict.Open, verdict.None, false},
+		{"not its address, but policy rules may choose", func(h *evidence.Host) {
+			h.Addresses[1].Prefix = netip.MustParsePrefix("192.0.2.9/24")
+			h.LocalRoutes = []evidence.LocalRoute{{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Table: 100}}
+		}, verdict.Open, verdict.None, false},
 		{"failed unit", func(h *evidence.Host) {
 			h.Sockets.Listeners = nil
 			h.Service = &evidence.Service{Units: []evidence.Unit{{Name: "postgresql.service", Active: "failed", Sub: "failed", Result: "exit-code"}}}
@@ -88,7 +97,7 @@ func TestHosted(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h := quietHost()
 			c.change(h)
-			d := Hosted(h)
+			d := Hosted(h, serverAddr)
 			if d.Outcome != c.outcome || d.Verdict.Cause != c.first || (d.Verdict.Certainty == verdict.Certain) != c.certain {
 				t.Errorf("%s %s %s (%v): %s\n%v", d.Outcome, d.Verdict.Certainty, d.Verdict.Cause, d.Verdict.Candidates, d.Verdict.Finding, d.Facts)
 			}

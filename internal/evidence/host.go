@@ -22,10 +22,14 @@ type Host struct {
 	// being watched.
 	Complete  bool          `json:"complete"`
 	Addresses []HostAddress `json:"addresses,omitempty"`
-	Sockets   *HostTable    `json:"sockets,omitempty"`
-	Firewall  *Firewall     `json:"firewall,omitempty"`
-	Returns   []Return      `json:"returns,omitempty"`
-	Counters  *HostCounters `json:"counters,omitempty"`
+	// LocalRoutes are the ways by which it takes packets for other addresses than
+	// those as its own; RoutesRead says that they are all there.
+	LocalRoutes []LocalRoute  `json:"local_routes,omitempty"`
+	RoutesRead  bool          `json:"routes_read,omitempty"`
+	Sockets     *HostTable    `json:"sockets,omitempty"`
+	Firewall    *Firewall     `json:"firewall,omitempty"`
+	Returns     []Return      `json:"returns,omitempty"`
+	Counters    *HostCounters `json:"counters,omitempty"`
 	// Programs are the BPF programs in the way of packets. LinksRead says that those
 	// of the interfaces (XDP, tc) are all there, ProgramsRead that there are no
 	// others at all.
@@ -46,6 +50,36 @@ type HostAddress struct {
 	Up        bool         `json:"up"` // the interface is up and has carrier
 	// Tentative says that duplicate address detection is not over, or failed.
 	Tentative bool `json:"tentative,omitempty"`
+}
+
+// LocalRoute is a route of type local, ip-route(8), as for anycast or a transparent
+// proxy.
+type LocalRoute struct {
+	Prefix netip.Prefix `json:"prefix"`
+	// Table is RT_TABLE_LOCAL, 255; in any other one policy rules choose the packets.
+	Table int `json:"table"`
+}
+
+// Owns says whether the host takes what is for an address as its own. known is
+// false where that was not read, or policy rules decide it for each packet.
+func (h *Host) Owns(addr netip.Addr) (yes, known bool) {
+	const tableLocal = 255
+	addr = addr.Unmap().WithZone("")
+	for _, a := range h.Addresses {
+		if a.Prefix.Addr().WithZone("") == addr {
+			return true, true
+		}
+	}
+	known = h.Addresses != nil && h.RoutesRead
+	for _, r := range h.LocalRoutes {
+		if r.Prefix.Contains(addr) {
+			if r.Table == tableLocal {
+				return true, true
+			}
+			known = false
+		}
+	}
+	return addr.IsLoopback(), known || addr.IsLoopback()
 }
 
 // HostTable is the socket table, of this network namespace and of those others

@@ -85,6 +85,8 @@ func (l *look) all() {
 	addrs, err := returns.Addresses(l.ctx)
 	l.missed("addresses of this host", err, evidence.HostOwns, evidence.HostUp)
 	l.out.Addresses = addrs
+	l.out.LocalRoutes, err = returns.Routes(l.ctx, addrs)
+	l.out.RoutesRead = !l.missed("routes of type local", err, evidence.HostOwns)
 	l.sockets()
 	var wg sync.WaitGroup
 	if l.opts.Port != 0 {
@@ -258,7 +260,7 @@ func (l *look) translated() {
 	}
 	for i := range f.Verdicts {
 		to := f.Verdicts[i].NAT
-		own := slices.ContainsFunc(l.out.Addresses, func(a evidence.HostAddress) bool { return a.Prefix.Addr() == to.Addr() })
+		own, _ := l.out.Owns(to.Addr())
 		if !to.IsValid() || !own || slices.Contains(t.Ports, to.Port()) {
 			continue
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -113,18 +112,12 @@ func (f *Feed) until(ctx context.Context, patience time.Duration) (h *evidence.H
 func (r *run) hear(h *evidence.Host, live bool) (used bool) {
 	for i := range r.set.Addresses {
 		a := &r.set.Addresses[i]
-		if has(h, a.Addr.Addr()) || saw(h, a) {
+		if owns, _ := h.Owns(a.Addr.Addr()); owns || saw(h, a) {
 			a.Host, a.HostLive = h, live
 			used = true
 		}
 	}
 	return used
-}
-
-func has(h *evidence.Host, addr netip.Addr) bool {
-	return slices.ContainsFunc(h.Addresses, func(o evidence.HostAddress) bool {
-		return o.Prefix.Addr().WithZone("") == addr.Unmap().WithZone("")
-	})
 }
 
 // saw says whether a packet of one of the attempts came to the host.

@@ -89,6 +89,14 @@ type LocalAddr struct {
 	Usable bool
 }
 
+// LocalRoute is a route of type local: what is for the prefix, the kernel takes for
+// this host, whether an interface has the address or not, ip-route(8). In another
+// table than RT_TABLE_LOCAL it is for those packets only that policy rules send there.
+type LocalRoute struct {
+	Prefix netip.Prefix
+	Table  int
+}
+
 // XDP is a program of the express data path; IFLA_XDP of linux/if_link.h.
 type XDP struct {
 	// Mode is where it runs: "native" (the driver), "generic" (the network

@@ -100,6 +100,29 @@ func (r *Reader) Addrs(v6 bool) ([]LocalAddr, error) {
 	return out, nil
 }
 
+// LocalRoutes lists the routes of type local of a family, in all tables.
+func (r *Reader) LocalRoutes(v6 bool) (out []LocalRoute, err error) {
+	all := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
+	err = r.h.RouteListFilteredIter(family(v6), all, netlink.RT_FILTER_TABLE, func(rt netlink.Route) bool {
+		if rt.Type == unix.RTN_LOCAL {
+			p := toPrefix(rt.Dst)
+			switch {
+			case p.IsValid():
+			case v6:
+				p = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+			default:
+				p = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+			}
+			out = append(out, LocalRoute{p, rt.Table})
+		}
+		return true
+	})
+	if err := broken(err); err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	return out, nil
+}
+
 // Neighbour returns the entry for an address in the ARP or ND table of a link,
 // nil when there is none.
 func (r *Reader) Neighbour(link int, addr netip.Addr) (*evidence.Neighbour, error) {

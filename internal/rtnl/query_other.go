@@ -27,6 +27,9 @@ func (*Reader) Route(Lookup) (Found, error) { return Found{}, errNotSupported }
 // Interfaces is not supported on this system.
 func (*Reader) Interfaces() ([]Interface, error) { return nil, errNotSupported }
 
+// LocalRoutes is not supported on this system.
+func (*Reader) LocalRoutes(v6 bool) ([]LocalRoute, error) { return nil, errNotSupported }
+
 // Addrs is not supported on this system.
 func (*Reader) Addrs(v6 bool) ([]LocalAddr, error) { return nil, errNotSupported }
 

@@ -114,6 +114,34 @@ func arrival(r *rtnl.Reader, out evidence.Return) (*rtnl.Interface, error) {
 	return in, nil
 }
 
+// Routes lists the routes of type local of the calling thread's network namespace by
+// which it takes packets for more than its own addresses, of which some are given.
+func Routes(ctx context.Context, own []evidence.HostAddress) ([]evidence.LocalRoute, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	r, err := rtnl.NewReader()
+	if err != nil {
+		return nil, fmt.Errorf("routes of type local: %w", err)
+	}
+	defer r.Close()
+	var out []evidence.LocalRoute
+	for _, v6 := range []bool{false, true} {
+		routes, err := r.LocalRoutes(v6)
+		if err != nil {
+			return nil, fmt.Errorf("routes of type local: %w", err)
+		}
+		for _, rt := range routes {
+			a := rt.Prefix.Addr()
+			if a.IsLoopback() || rt.Prefix.IsSingleIP() && slices.ContainsFunc(own, func(h evidence.HostAddress) bool { return h.Prefix.Addr() == a }) {
+				continue
+			}
+			out = append(out, evidence.LocalRoute{Prefix: rt.Prefix, Table: rt.Table})
+		}
+	}
+	return out, nil
+}
+
 // Addresses lists the addresses of the calling thread's network namespace.
 func Addresses(ctx context.Context) ([]evidence.HostAddress, error) {
 	if err := ctx.Err(); err != nil {

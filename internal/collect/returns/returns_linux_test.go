@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -308,6 +309,64 @@ func TestAddresses(t *testing.T) {
 			return err
 		}); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// TestRoutes: routes of type local make a host take what is for addresses that no
+// interface has, and it answers for them.
+func TestRoutes(t *testing.T) {
+	nettest.InUserNS(t, func(t *testing.T) {
+		ns, err := netns.New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ns.Close()
+		err = ns.Do(func() error {
+			return ip("link set lo up\naddr add 192.0.2.1/24 dev lo\nroute add local 198.51.100.0/24 dev lo\nroute add local 203.0.113.7 dev lo\n" +
+				"route add local 0.0.0.0/0 dev lo table 100\nroute add local 2001:db8::/64 dev lo\n")
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := evidence.Host{RoutesRead: true}
+		err = ns.Do(func() (err error) {
+			if h.Addresses, err = Addresses(t.Context()); err != nil {
+				return err
+			}
+			h.LocalRoutes, err = Routes(t.Context(), h.Addresses)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range h.LocalRoutes {
+			got = append(got, fmt.Sprint(r.Prefix, " ", r.Table))
+		}
+		slices.Sort(got)
+		want := []string{"0.0.0.0/0 100", "192.0.2.0/24 255", "198.51.100.0/24 255", "2001:db8::/64 255", "203.0.113.7/32 255"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		for addr, want := range map[string][2]bool{
+			"192.0.2.1": {true, true}, "192.0.2.99": {true, true}, "198.51.100.200": {true, true}, "203.0.113.7": {true, true}, "2001:db8::5": {true, true}, "127.0.0.9": {true, true},
+			"203.0.113.8":   {false, false}, // table 100 may have it
+			"2001:db8:1::5": {false, true},
+		} {
+			if yes, known := h.Owns(netip.MustParseAddr(addr)); yes != want[0] || known != want[1] {
+				t.Errorf("owns %s: %v, known %v", addr, yes, known)
+			}
+		}
+		err = ns.Do(func() error { // and so it does
+			l, err := net.Listen("tcp", "198.51.100.200:0")
+			if err == nil {
+				err = l.Close()
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
 		}
 	})
 }
