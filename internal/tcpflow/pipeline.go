@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tcpwhy/tcpwhy/internal/pcapfile"
 )
@@ -57,6 +58,7 @@ type analysis struct {
 
 	mu      sync.Mutex // of what follows
 	changed sync.Cond
+	changes atomic.Uint32
 	ring    []batch // number n is at n modulo its length
 	queued  uint64  // batches read
 	free    uint64  // batches done with
@@ -131,9 +133,38 @@ func (a *analysis) work(ctx context.Context, w *worker) {
 		case a.err != nil && w.next == a.queued:
 			return
 		default:
-			a.changed.Wait()
+			a.wait()
 		}
 	}
+}
+
+// spins is how often a worker looks again before it sleeps, some 50 microseconds.
+const spins = 400
+
+// wait waits for a change. Where no read waits for anybody it is near: to sleep and
+// to be woken would take about as long as a batch.
+func (a *analysis) wait() {
+	if !a.waits {
+		was := a.changes.Load()
+		a.mu.Unlock()
+		for range spins {
+			if a.changes.Load() != was {
+				break
+			}
+			runtime.Gosched()
+		}
+		a.mu.Lock()
+		if a.changes.Load() != was {
+			return
+		}
+	}
+	a.changed.Wait()
+}
+
+// change wakes who waits.
+func (a *analysis) change() {
+	a.changes.Add(1)
+	a.changed.Broadcast()
 }
 
 // mayRead tells whether it is the worker's turn. Where a read may take long,
@@ -157,7 +188,7 @@ func (a *analysis) read(ctx context.Context, w *worker) {
 	}
 	a.mu.Lock()
 	a.reading = false
-	a.changed.Broadcast()
+	a.change()
 	if err != nil {
 		a.err = err
 		return
@@ -168,7 +199,7 @@ func (a *analysis) read(ctx context.Context, w *worker) {
 	w.decode(b)
 	a.mu.Lock()
 	b.decoded = true
-	a.changed.Broadcast()
+	a.change()
 }
 
 // stop ends the analysis when a callback has failed.
@@ -211,7 +242,7 @@ func (a *analysis) handBack() {
 		a.mu.Lock()
 		a.stop(err)
 		a.free++
-		a.changed.Broadcast()
+		a.change()
 	}
 	a.handing = false
 }
