@@ -200,15 +200,11 @@ func (v *investigation) confirm(ctx context.Context) {
 		return
 	}
 	v.confirmed = true
-	var rtt time.Duration
-	for _, h := range other.Hops {
-		rtt = max(rtt, h.RTT)
-	}
 	trace := path.Trace
 	if v.netRaw {
 		trace = path.TraceRaw // one four-tuple, so one path where several are balanced
 	}
-	again, err := trace(ctx, v.env, v.a.Addr, path.Options{MaxTTL: far, Timeout: max(10*rtt, 50*time.Millisecond)})
+	again, err := trace(ctx, v.env, v.a.Addr, path.Options{MaxTTL: far, Timeout: max(10*slowest(other), 50*time.Millisecond)})
 	if err != nil {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/tcpwhy/tcpwhy/internal/collect/connect"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
@@ -34,12 +35,14 @@ func (v *investigation) steady(ctx context.Context) {
 	v.weighed = true
 	env := v.env
 	env.SourcePort = 0
+	// How far the hops are is known, also where the port is silent.
+	wait := min(v.wait(), max(v.opts.Patience/2, 10*max(slowest(p), slowest(other))))
 	var wg group
 	var mu sync.Mutex
 	for _, path := range []*evidence.Path{p, other} {
 		for range samples {
 			wg.Go(func() {
-				t, conn := connect.Attempt(ctx, env, netip.AddrPortFrom(v.a.Addr.Addr(), path.Port), v.wait(), connect.Options{TTL: ttl})
+				t, conn := connect.Attempt(ctx, env, netip.AddrPortFrom(v.a.Addr.Addr(), path.Port), wait, connect.Options{TTL: ttl})
 				if conn != nil {
 					conn.SetLinger(0)
 					conn.Close()
@@ -56,6 +59,14 @@ func (v *investigation) steady(ctx context.Context) {
 		}
 	}
 	wg.Wait()
+}
+
+// slowest is the longest round trip of a trace.
+func slowest(p *evidence.Path) (rtt time.Duration) {
+	for _, h := range p.Hops {
+		rtt = max(rtt, h.RTT)
+	}
+	return rtt
 }
 
 func hopAt(p *evidence.Path, ttl int) (h evidence.Hop, ok bool) {
