@@ -53,6 +53,8 @@ func Init(name string, args ...string) (int, error) {
 		case err == unix.EINTR:
 		case err != nil:
 			return 0, fmt.Errorf("isolate: %w", os.NewSyscallError("wait4", err))
+		case pid == p.Pid && status.Signaled() && status.Signal() == unix.SIGPIPE:
+			return 128 + int(unix.SIGPIPE), nil // who reads has seen enough; as a shell says it
 		case pid == p.Pid && status.Signaled():
 			return 0, fmt.Errorf("isolate: the program was killed: %v", status.Signal())
 		case pid == p.Pid && status.Exited():

@@ -47,6 +47,8 @@ func inside(what string) int {
 		return 17
 	case "die":
 		unix.Kill(os.Getpid(), unix.SIGKILL)
+	case "pipe":
+		unix.Exec("/bin/sh", []string{"sh", "-c", "kill -PIPE $$"}, nil)
 	case "orphan":
 		// The grandchild loses its parent; PID 1 reaps it, and goes on.
 		if err := exec.Command("/bin/sh", "-c", "(sleep 0.05; exit 3) & exit 0").Run(); err != nil {
@@ -115,6 +117,9 @@ func TestExitCodes(t *testing.T) {
 	c.End()
 	if code, err := c.Wait(); code != 19 || err != nil {
 		t.Errorf("after End: %d, %v, want 19", code, err)
+	}
+	if code, err := start(t, "pipe").Wait(); code != 128+13 || err != nil {
+		t.Errorf("nobody reads any more: %d, %v, want %d", code, err, 128+13)
 	}
 	// The work is killed: PID 1 says so.
 	if code, err := start(t, "die").Wait(); code != 99 || err != nil {
