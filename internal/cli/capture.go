@@ -29,9 +29,9 @@ and ends with the summary. The file is whole up to the last packet at any time;
 the files of --size and --every are read again with tcpwhy pcap --file-set.
 
 What is captured is TCP to and from a target with the ICMP errors about it, or
-what a filter selects in the language of tcpdump: host, net, port, portrange with
-src and dst; ip, ip6, tcp, udp, icmp, icmp6, arp; tcp[tcpflags] & tcp-syn != 0;
-and, or, not and parentheses. Names are resolved once, at the start. With
+what a filter selects in the language of tcpdump: host, net, port, portrange
+with src and dst; ip, ip6, tcp, udp, icmp, icmp6, arp; tcp[tcpflags] & tcp-syn
+!= 0; and, or, not and parentheses. Names are resolved once, at the start. With
 neither, it is all of TCP, ICMP and DNS.
 
 It needs CAP_NET_RAW and Linux. The exit code is that of tcpwhy pcap.`

@@ -25,7 +25,8 @@ what the service and its log say. Without a port it lists all that listens.
 
 It changes nothing but with --trace. An ordinary user sees part of it; root sees
 other users' processes, other network namespaces, the rules, and the kernel's
-reasons (Linux with BTF). What could not be looked at is listed, with how it could.
+reasons (Linux with BTF). What could not be looked at is listed, with how it
+could be.
 
 With -o json its output is evidence that a run elsewhere can take in:
   ssh db sudo tcpwhy host :5432 --during 10s -o json |

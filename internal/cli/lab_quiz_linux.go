@@ -26,8 +26,8 @@ func (l *labs) quiz() *cobra.Command {
 		Use:   "quiz",
 		Short: "Find a hidden fault yourself",
 		Long: `Make a fault at random and tell nobody which. It opens a shell on the client, as
-lab shell does; when you know what it is, say so with: answer CAUSE. The lab then
-tells the truth and the evidence that gives it away.`,
+lab shell does; when you know what it is, say so with: answer CAUSE. The lab
+then tells the truth and the evidence that gives it away.`,
 		Example: `  tcpwhy lab quiz
   tcpwhy lab quiz --stage listener
   tcpwhy lab quiz --seed 42                the same one again`,
