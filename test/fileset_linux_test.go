@@ -18,27 +18,7 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/netns"
 	"github.com/tcpwhy/tcpwhy/internal/nettest"
 	"github.com/tcpwhy/tcpwhy/internal/report/reporttest"
-	"github.com/tcpwhy/tcpwhy/internal/rtnl"
 )
-
-// loopbackOnly is a network namespace with nothing but its loopback, which is up.
-func loopbackOnly(t *testing.T) *netns.NS {
-	t.Helper()
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ns.Close() })
-	c, err := rtnl.NewChanger(ns.Fd())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.SetUp("lo"); err != nil {
-		t.Fatal(err)
-	}
-	return ns
-}
 
 // within starts a command in a namespace; end interrupts it and waits.
 func within(t *testing.T, ns *netns.NS, cmd *exec.Cmd) (end func()) {
@@ -169,7 +149,7 @@ func TestFileSetOfTcpdump(t *testing.T) {
 	tcpdump, mergecap := nettest.NeedProgram(t, "tcpdump"), nettest.NeedProgram(t, "mergecap")
 	program := nettest.Build(t, "../cmd/tcpwhy")
 	dir := t.TempDir()
-	ns := loopbackOnly(t)
+	ns := nettest.Loopback(t)
 	// Without --immediate-mode its ring has no slots that the snap length bounds,
 	// and holds all that is sent.
 	cmd := exec.Command(tcpdump, "-i", "lo", "-B", "65536", "-U", "-Z", "root", "-C", "1", "-w", filepath.Join(dir, "a.pcap"), "tcp")
@@ -230,7 +210,7 @@ func TestFileSetOfOurs(t *testing.T) { nettest.InUserNS(t, testFileSetOfOurs) }
 func testFileSetOfOurs(t *testing.T) {
 	program := nettest.Build(t, "../cmd/tcpwhy")
 	file := filepath.Join(t.TempDir(), "a.pcapng")
-	ns := loopbackOnly(t)
+	ns := nettest.Loopback(t)
 	var out, talk bytes.Buffer
 	cmd := exec.Command(program, "capture", "-o", "json", "-w", file, "--size", "64kB", "--snaplen", "256", "tcp")
 	cmd.Stdout, cmd.Stderr = &out, &talk
@@ -278,7 +258,7 @@ func TestKernelDrops(t *testing.T) { nettest.InUserNS(t, testKernelDrops) }
 func testKernelDrops(t *testing.T) {
 	program := nettest.Build(t, "../cmd/tcpwhy")
 	file := filepath.Join(t.TempDir(), "a.pcapng")
-	ns := loopbackOnly(t)
+	ns := nettest.Loopback(t)
 	var out, talk bytes.Buffer
 	cmd := exec.Command(program, "capture", "-o", "json", "-w", file, "udp")
 	cmd.Stdout, cmd.Stderr = &out, &talk

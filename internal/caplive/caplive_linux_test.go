@@ -18,7 +18,6 @@ import (
 	"github.com/tcpwhy/tcpwhy/internal/netns"
 	"github.com/tcpwhy/tcpwhy/internal/nettest"
 	"github.com/tcpwhy/tcpwhy/internal/pcapfile"
-	"github.com/tcpwhy/tcpwhy/internal/rtnl"
 )
 
 // everything is a filter that leaves packets whole.
@@ -29,25 +28,6 @@ func everything(t *testing.T) []bpf.RawInstruction {
 		t.Fatal(err)
 	}
 	return p
-}
-
-// alone is a namespace with its loopback up.
-func alone(t *testing.T) *netns.NS {
-	t.Helper()
-	ns, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ns.Close() })
-	c, err := rtnl.NewChanger(ns.Fd())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.SetUp("lo"); err != nil {
-		t.Fatal(err)
-	}
-	return ns
 }
 
 // start begins a capture in a namespace and returns what ends it.
@@ -143,7 +123,7 @@ func inOrder(t *testing.T, got []string, from, to int) {
 func TestKeepsAllInOrder(t *testing.T) { nettest.InUserNS(t, testKeepsAllInOrder) }
 
 func testKeepsAllInOrder(t *testing.T) {
-	ns := alone(t)
+	ns := nettest.Loopback(t)
 	file := filepath.Join(t.TempDir(), "a.pcapng")
 	var copied bytes.Buffer
 	end := start(t, ns, caplive.Options{Files: &caplive.Files{Path: file}, Copy: &copied})
@@ -170,7 +150,7 @@ func testKeepsAllInOrder(t *testing.T) {
 func TestRingOfFiles(t *testing.T) { nettest.InUserNS(t, testRingOfFiles) }
 
 func testRingOfFiles(t *testing.T) {
-	ns := alone(t)
+	ns := nettest.Loopback(t)
 	dir := t.TempDir()
 	files := &caplive.Files{Path: filepath.Join(dir, "a.pcapng"), Size: 64 << 10, Keep: 3}
 	end := start(t, ns, caplive.Options{Files: files})
@@ -194,7 +174,7 @@ func testRingOfFiles(t *testing.T) {
 func TestCount(t *testing.T) { nettest.InUserNS(t, testCount) }
 
 func testCount(t *testing.T) {
-	ns := alone(t)
+	ns := nettest.Loopback(t)
 	file := filepath.Join(t.TempDir(), "a.pcapng")
 	end := start(t, ns, caplive.Options{Files: &caplive.Files{Path: file}, Count: 5})
 	send(t, ns, 50, 100)
@@ -213,7 +193,7 @@ func testCount(t *testing.T) {
 func TestSoon(t *testing.T) { nettest.InUserNS(t, testSoon) }
 
 func testSoon(t *testing.T) {
-	ns := alone(t)
+	ns := nettest.Loopback(t)
 	file := filepath.Join(t.TempDir(), "a.pcapng")
 	end := start(t, ns, caplive.Options{Files: &caplive.Files{Path: file}})
 	defer end()
@@ -229,7 +209,7 @@ func testSoon(t *testing.T) {
 func TestDropsAreCounted(t *testing.T) { nettest.InUserNS(t, testDropsAreCounted) }
 
 func testDropsAreCounted(t *testing.T) {
-	ns := alone(t)
+	ns := nettest.Loopback(t)
 	told := 0
 	hold := make(chan struct{})
 	o := caplive.Options{Filter: everything(t), Copy: blocked{hold}, Dropped: func(n int) { told += n }}

@@ -249,18 +249,25 @@ func (p *pair) compare(t *testing.T, v6 bool, port uint16) (syn, answer evidence
 		c, s = netip.AddrPortFrom(client6, p.port), netip.AddrPortFrom(server6, port)
 	}
 	q := firewall.Query{Kind: firewall.SYNIn, Client: c, Server: s, In: "srv0", Unmarked: true}
+	return p.hold(t, p.client, q, firewall.SYNACKOut)
+}
+
+// hold asks about the SYN of an attempt from a host, and about the answer, makes
+// it, and holds what was said against what came of it.
+func (p *pair) hold(t *testing.T, from *netns.NS, q firewall.Query, answers firewall.Kind) (syn, answer evidence.RuleVerdict, sure bool) {
+	t.Helper()
 	back := q
-	back.Kind = firewall.SYNACKOut
+	back.Kind = answers
 	fw := p.read(t, q, back)
 	syn, answer = fw.Verdicts[0], fw.Verdicts[1]
 	want := syn.Verdict
 	if want == "accept" {
 		if want = answer.Verdict; want == "reset" || want == "reject" {
-			want = "drop" // it goes to the server itself
+			want = "drop" // it goes to the server
 		}
 	}
 	lost := p.filtersOut && (want == "reset" || want == "reject")
-	got := fate(t, p.client, c, s, want == "drop" || want == "depends" || lost)
+	got := fate(t, from, q.Client, q.Server, want == "drop" || want == "depends" || lost)
 	if want == "depends" {
 		return syn, answer, false
 	}

@@ -22,31 +22,7 @@ func (p *pair) compareOwn(t *testing.T, v6 bool, port uint16) (syn, answer evide
 		from, to = netip.AddrPortFrom(server6, p.port), netip.AddrPortFrom(client6, port)
 	}
 	q := firewall.Query{Kind: firewall.SYNOut, Client: from, Server: to, In: "srv0", Out: "srv0", Unmarked: true}
-	back := q
-	back.Kind = firewall.SYNACKIn
-	fw := p.read(t, q, back)
-	syn, answer = fw.Verdicts[0], fw.Verdicts[1]
-	want := syn.Verdict
-	if want == "accept" {
-		if want = answer.Verdict; want == "reset" || want == "reject" {
-			want = "drop" // it goes to the other end
-		}
-	}
-	lost := p.filtersOut && (want == "reset" || want == "reject")
-	got := fate(t, p.server, from, to, want == "drop" || want == "depends" || lost)
-	if want == "depends" {
-		return syn, answer, false
-	}
-	if got != want && !(lost && got == "drop") {
-		t.Errorf("it was %s; read: SYN %s, SYN-ACK %s\n%s\n%s", got, syn.Verdict, answer.Verdict, show(syn), show(answer))
-		return syn, answer, true
-	}
-	after := p.read(t, q, back)
-	p.counted(t, syn, after.Verdicts[0])
-	if syn.Verdict == "accept" {
-		p.counted(t, answer, after.Verdicts[1])
-	}
-	return syn, answer, true
+	return p.hold(t, p.server, q, firewall.SYNACKIn)
 }
 
 // The client's side: what this host's own rules do with its SYN and with the
