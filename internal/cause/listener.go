@@ -54,8 +54,8 @@ func listenerCauses() []Cause {
 			Weights: []Weight{{ProbeACK, ProbeRST, 8}, {ProbeACK, ProbeSilent, 0.3}}},
 		{ID: "syn-queue-full", Stage: StageListener, Title: "the table of half-open connections is full", Prior: 0.4,
 			Ways: append(full(P{HostQueue: is(Free), HostSYNQueue: is(Full)}),
-				// A later SYN finds room.
-				with(opens(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), HostSYN: is(Yes), HostSYNACK: is(Yes),
+				// A later SYN finds room, and so its ACK.
+				with(opens(), P{ProbeLoss: is(LossSome), SessionAcked: is(Yes, NotAsked), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), HostSYN: is(Yes), HostSYNACK: is(Yes),
 					HostQueue: is(Free), HostSYNQueue: is(Full), HostSockets: is(SocketsServe), HostRule: is(RuleNone), HostDrop: is(DropQueue, DropNone)})),
 			Weights: []Weight{{ProbeACK, ProbeRST, 8}, {ProbeACK, ProbeSilent, 0.3}}},
 	}

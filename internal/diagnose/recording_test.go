@@ -117,9 +117,16 @@ func TestConversation(t *testing.T) {
 		{"final ACK not taken", conversation(opened(func(r *evidence.Recording) {
 			r.ClientBytes, r.ClientData, r.SYNACKCount = 0, nil, 4
 		}), nil, evidence.Peers{}), verdict.Degraded, verdict.Narrowed,
-			[]verdict.CauseID{"accept-queue-full", "path-firewall-drop"}, []verdict.CauseID{"none"}},
-		{"final ACK lost", conversation(opened(func(r *evidence.Recording) { r.ClientBytes, r.ClientData, r.SYNACKCount = 0, nil, 4 }),
+			[]verdict.CauseID{"accept-queue-full", "path-firewall-drop", "packet-loss"}, []verdict.CauseID{"none", "syn-queue-full"}},
+		{"final ACK never taken", conversation(opened(func(r *evidence.Recording) {
+			r.ClientBytes, r.ClientData, r.SYNACKCount = 0, nil, 6
+		}), nil, evidence.Peers{}), verdict.Degraded, verdict.Narrowed,
+			[]verdict.CauseID{"accept-queue-full", "path-firewall-drop"}, []verdict.CauseID{"none", "packet-loss"}},
+		{"final ACK lost, perhaps by chance", conversation(opened(func(r *evidence.Recording) { r.ClientBytes, r.ClientData, r.SYNACKCount = 0, nil, 4 }),
 			at(opened(func(r *evidence.Recording) { r.ClientBytes, r.ClientData, r.SYNACKCount, r.ACK = 0, nil, 4, false }), same), evidence.Peers{}),
+			verdict.Degraded, verdict.Narrowed, []verdict.CauseID{"path-firewall-drop", "packet-loss"}, []verdict.CauseID{"accept-queue-full"}},
+		{"final ACK lost", conversation(opened(func(r *evidence.Recording) { r.ClientBytes, r.ClientData, r.SYNACKCount = 0, nil, 6 }),
+			at(opened(func(r *evidence.Recording) { r.ClientBytes, r.ClientData, r.SYNACKCount, r.ACK = 0, nil, 6, false }), same), evidence.Peers{}),
 			verdict.Degraded, verdict.Certain, []verdict.CauseID{"path-firewall-drop"}, nil},
 		{"too late for the client", conversation(change(syns(2), func(r *evidence.Recording) {
 			r.SYNACK, r.SYNACKCount = 3*time.Second, 1
