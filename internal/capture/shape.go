@@ -14,7 +14,7 @@ var edges = []time.Duration{
 	1, 900 * time.Millisecond, time.Second, 2 * time.Second, 2500 * time.Millisecond, 3 * time.Second, 5 * time.Second, 10 * time.Second, time.Minute,
 }
 
-// enough is the number beyond which a count of SYNs or SYN-ACKs says no more.
+// enough is the number beyond which a count of SYNs or ACKs says no more.
 const enough = 16
 
 // shape appends what is equal for conversations that give equal facts, the
@@ -41,7 +41,10 @@ func shape(b []byte, c *evidence.Conversation, k *kept, early string) []byte {
 	yes(server.Is4(), server.IsLoopback(), r.Began, r.ACK, r.ECN, r.ZeroWindow)
 	yes(r.ClientBytes == 0, r.ServerBytes == 0, r.Unacked > 0, r.Resent > 0, r.FINClient > 0, r.FINServer > 0, r.FINServer < r.FINClient)
 	num(min(r.SYNCount, enough))
-	num(min(r.SYNACKCount, enough))
+	num(min(r.SYNACKCount, 2))
+	if r.SYNACKCount > 1 && r.ServerBytes == 0 {
+		num(min(r.SYNACKCount+r.Resent, enough))
+	}
 	num(r.ServerTTL)
 	when(r.Idle)
 	watched := r.Watched

@@ -97,7 +97,9 @@ func (r random) jitter(c *evidence.Conversation) *evidence.Conversation {
 	}
 	rec.Watched, rec.SYNACK, rec.FINClient, rec.FINServer = few(rec.Watched), few(rec.SYNACK), few(rec.FINClient), few(rec.FINServer)
 	rec.Unacked *= int64(1 + r.IntN(3))
-	rec.Resent *= 1 + r.IntN(3)
+	if rec.SYNACKCount < 2 || rec.ServerBytes > 0 {
+		rec.Resent *= 1 + r.IntN(3)
+	}
 	if r.bool() {
 		d.Peers.Same *= 2
 		d.Peers.SYNs *= 2

@@ -6,6 +6,8 @@ func pathCauses() []Cause {
 	fromRouter := is(FromRouter)
 	// Who opens the connection is not the host, whatever its rules say.
 	anyRule := is(RuleNone, RuleDrop, RuleReset, RuleReject)
+	// A SYN proxy whose backend is dead lets us wait.
+	mute := P{SessionEnd: is(EndNone, EndFIN, EndFINAfter), AnswerFrom: is(DistanceNearer, DistanceRouter, DistanceSame), SessionReply: is(ReplyNothing), SessionAcked: is(No), HostRule: anyRule}
 	return []Cause{
 		{ID: "path-no-route", Stage: StagePath, Title: "a router has no route to the address", Prior: 4,
 			Ways: ways(
@@ -70,7 +72,7 @@ func pathCauses() []Cause {
 			Ways:    ways(with(silent(), remote(), beyondRouters(), P{HostSYN: is(Yes), HostSYNACK: is(Yes), HostSockets: is(SocketsServe), HostRule: is(RuleNone)})),
 			Weights: []Weight{{ProbeACK, ProbeRST, 0.2}}},
 		{ID: "mtu-blackhole", Stage: StagePath, Title: "the handshake works, but large segments vanish", Prior: 2,
-			Ways: ways(with(opens(), remote(), P{SessionLarge: is(LargeStalls), SessionReply: is(ReplyNothing, ReplyCut, ReplyTLSError, ReplyExpected, NotAsked), SessionTTL: is(DistanceHost)}))},
+			Ways: ways(with(opens(), remote(), P{HostACK: is(Yes), SessionLarge: is(LargeStalls), SessionReply: is(ReplyNothing, ReplyCut, ReplyTLSError, ReplyExpected, NotAsked), SessionTTL: is(DistanceHost)}))},
 		{ID: "packet-loss", Stage: StagePath, Title: "packets are lost at random", Prior: 2,
 			Ways: ways(
 				with(opens(), P{ProbeLoss: is(LossSome), ConnectInTime: is(Yes, No), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), ProbeECN: is(NotAsked, ECNPasses), SessionReply: is(ReplyExpected, ReplyNothing, ReplyCut, NotAsked), ProbeSources: is(SourcesSame, SourcesDiffer, NotAsked)}),
@@ -91,7 +93,9 @@ func pathCauses() []Cause {
 		{ID: "syn-proxy-dead-backend", Stage: StagePath, Title: "a middlebox completes the handshake, the backend behind it is dead", Prior: 1,
 			Ways: ways(
 				with(opens(), remote(), P{SessionEnd: is(EndRST, EndRSTAfter), SessionTTL: is(DistanceFarther), SessionReply: is(ReplyNothing, NotAsked), HostRule: anyRule}),
-				with(opens(), remote(), P{SessionEnd: is(EndNone, EndFIN, EndFINAfter), AnswerFrom: is(DistanceNearer, DistanceRouter, DistanceSame), SessionReply: is(ReplyNothing), SessionAcked: is(No), HostRule: anyRule}),
+				// The proxy is on the host itself, or before it.
+				with(opens(), remote(), mute, P{HostACK: is(Yes)}),
+				with(opens(), remote(), mute, P{HostSYNACK: is(No)}),
 			)},
 		{ID: "answers-for-everything", Stage: StagePath, Title: "a middlebox accepts every port", Prior: 0.5,
 			Ways: ways(with(opens(), P{EveryPort: is(Yes), HostSYN: is(No), HostRule: anyRule, SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}))},

@@ -41,7 +41,7 @@ func sessionCauses() []Cause {
 		{ID: "http-gateway-error", Stage: StageSession, Title: "a proxy answers with a gateway error", Prior: 4,
 			Ways: session(P{SessionReply: is(ReplyGateway), SessionEnd: is(EndNone, EndFINAfter, EndRSTAfter)})},
 		{ID: "idle-dropped", Stage: StageSession, Title: "an idle connection is silently forgotten on the way", Prior: 1,
-			Ways: session(P{SessionIdle: is(IdleDies)})},
+			Ways: session(P{HostACK: is(Yes), SessionIdle: is(IdleDies)})},
 		{ID: "reset-mid-stream", Stage: StageSession, Title: "the connection is reset after data", Prior: 2,
 			Ways: append(session(P{HostReset: is(Yes), SessionReply: is(ReplyCut), SessionEnd: is(EndRST, EndRSTAfter)}),
 				session(P{HostReset: is(Yes), SessionReply: is(ReplyNothing), SessionEnd: is(EndRSTAfter)})...)},

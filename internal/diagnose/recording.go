@@ -241,7 +241,7 @@ func (w *recorded) repeats(o *observer) {
 	switch all := lost + p.LostSYNs; {
 	case w.answer() == evidence.AnswerICMP:
 	case w.gaveUp(): // a SYN-ACK that was lost and sent again comes late, too
-	case all == 0 && w.again() && r.SYNACKCount < manyACKs: // no SYN was lost, but perhaps the ACKs
+	case all == 0 && w.again() && r.SYNACKCount+r.Resent < manyACKs: // no SYN was lost, but perhaps the ACKs
 	case all == sent && all >= manySYNs && p.Other == 0 && !p.Changed:
 		o.add(evidence.ProbeLoss, evidence.LossAll, source, 0, "all of %d SYNs went unanswered: chance loss does not do that", all)
 	case all > 0 && all < sent && w.roundTrip() < 900*time.Millisecond:

@@ -76,9 +76,10 @@ func (w *recorded) session(o *observer) {
 	o.add(evidence.SessionTTL, val, source, x.At, "the server's other packets have TTL %d, the RST has %d", r.ServerTTL, x.TTL)
 }
 
-// manyACKs is how many ACKs of SYN-ACKs must be in vain before loss by chance is
-// ruled out: 6 SYN-ACKs arrive and 6 ACKs do not, at 30 % loss, once in 12,000
-// runs. Linux sends 6 (ip-sysctl, tcp_synack_retries).
+// manyACKs is how many ACKs of a SYN-ACK, by themselves or with data, must be in
+// vain before loss by chance is ruled out: at 30 % loss, 6 in a row are lost, and
+// all SYN-ACKs arrive, once in 12,000 runs. Linux sends 6 SYN-ACKs (ip-sysctl,
+// tcp_synack_retries).
 const manyACKs = 6
 
 // again says that the server, or what answers for it, repeats its SYN-ACK though

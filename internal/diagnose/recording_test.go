@@ -122,6 +122,10 @@ func TestConversation(t *testing.T) {
 			r.ClientBytes, r.ClientData, r.SYNACKCount = 0, nil, 6
 		}), nil, evidence.Peers{}), verdict.Degraded, verdict.Narrowed,
 			[]verdict.CauseID{"accept-queue-full", "path-firewall-drop"}, []verdict.CauseID{"none", "packet-loss"}},
+		{"final ACK never taken, nor data", conversation(opened(func(r *evidence.Recording) {
+			r.SYNACKCount, r.Resent, r.Unacked, r.ServerBytes, r.ServerData = 3, 4, 100, 0, nil
+		}), nil, evidence.Peers{}), verdict.Degraded, verdict.Narrowed,
+			[]verdict.CauseID{"accept-queue-full", "path-firewall-drop"}, []verdict.CauseID{"none", "packet-loss"}},
 		{"final ACK lost, perhaps by chance", conversation(opened(func(r *evidence.Recording) { r.ClientBytes, r.ClientData, r.SYNACKCount = 0, nil, 4 }),
 			at(opened(func(r *evidence.Recording) { r.ClientBytes, r.ClientData, r.SYNACKCount, r.ACK = 0, nil, 4, false }), same), evidence.Peers{}),
 			verdict.Degraded, verdict.Narrowed, []verdict.CauseID{"path-firewall-drop", "packet-loss"}, []verdict.CauseID{"accept-queue-full"}},
