@@ -52,7 +52,7 @@ func talks(more ...ev.Fact) picture {
 // answers: the connection was open, and what came over it is the complaint. Then
 // it is not about whether connecting works, works always, or lasts.
 func answers(reply ev.Value) picture {
-	return talks(fact(ev.SessionReply, reply), fact(ev.ConnectInTime, ev.Yes), fact(ev.ConnectRepeat, ev.NotAsked), fact(ev.SessionIdle, ev.NotAsked))
+	return talks(fact(ev.SessionReply, reply), fact(ev.ConnectInTime, ev.Yes), fact(ev.ConnectRepeat, ev.NotAsked), fact(ev.ProbeLoss, ev.LossNone), fact(ev.SessionIdle, ev.NotAsked))
 }
 
 func resolves(v ev.Value) picture {
@@ -87,7 +87,8 @@ func rarely(ps []picture, share float64) []picture {
 // nothing about causes.
 var pictures = sync.OnceValue(func() map[errtext.Kind][]picture {
 	refused := []picture{
-		connects(ev.ConnRefused, fact(ev.ConnectWhen, ev.WhenAnswered), fact(ev.Answer, ev.AnswerRST)),
+		// What loses packets now and then is not what refused this one.
+		connects(ev.ConnRefused, fact(ev.ConnectWhen, ev.WhenAnswered), fact(ev.Answer, ev.AnswerRST), fact(ev.ProbeLoss, ev.LossNone)),
 		rejected(ev.ConnRefused, ev.ICMPPort),
 	}
 	unanswered := []picture{

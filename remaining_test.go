@@ -177,6 +177,8 @@ func TestTheTargetExcludes(t *testing.T) {
 		{"dial tcp 192.0.2.7:80: connect: network is unreachable", "path-no-route", true},
 		{"read tcp 192.0.2.2:4000->192.0.2.7:80: read: connection reset by peer", "reset-on-accept", true},
 		{"read tcp 192.0.2.2:4000->192.0.2.7:80: read: connection reset by peer", "no-listener", false},
+		{"x509: certificate signed by unknown authority", "tls-failed", true},
+		{"x509: certificate signed by unknown authority", "syn-queue-full", false},
 		{"listen tcp :8080: bind: address already in use", "bind-address-in-use", true},
 		{"listen tcp :8080: bind: address already in use", "source-port-busy", false},
 		{"dial tcp: lookup db.example: no such host", "name-not-found", true},

@@ -30,7 +30,7 @@ type errorFault struct {
 
 var errorFaults = []errorFault{
 	{"no-listener", []errtext.Kind{errtext.Refused, errtext.ConnectFailed}, ""},
-	{"host-firewall-drop", []errtext.Kind{errtext.ConnectTimeout, errtext.Timeout}, "Python, Node.js, psql"},
+	{"host-firewall-drop", []errtext.Kind{errtext.ConnectTimeout, errtext.Timeout}, "Python, Node.js, psql, curl"},
 	{"host-firewall-reject-host", []errtext.Kind{errtext.HostUnreachable, errtext.ConnectFailed}, ""},
 	{"no-route", []errtext.Kind{errtext.NetworkUnreachable, errtext.ConnectFailed}, ""},
 	// The RST may come before the program looks whether it is connected.

@@ -7,14 +7,19 @@ import "strings"
 // isMySQL: a number in brackets behind the server's quoted name.
 func isMySQL(r *reader, _ hit) bool { return r.has("mysql server", "connect to server on", "mariadb") }
 
+// isNetOrAlone: a word of the network, or the line says nothing else.
+func isNetOrAlone(r *reader, h hit) bool {
+	return r.has(netWords...) || strings.TrimSpace(r.lower) == r.phrases[h.phrase].text
+}
+
 // notFile: the error is about a socket and not about a file that a program
 // which also speaks of connections could not open.
 func notFile(r *reader, _ hit) bool {
-	lower := strings.ReplaceAll(r.lower, "fsockopen(", "") // PHP's, of a socket
+	lower := strings.NewReplacer("fsockopen(", "", "/dev/tcp/", "").Replace(r.lower) // of sockets: PHP, bash
 	if hasAny(lower, "publickey", "password", "open(", "open ", "opening ", "/dev/", "/var/", "/etc/", "/home/", "/tmp/", "/usr/", "/run/", "mkdir", "unlink", "read-only", "chmod", "chown", "exec", "docker.sock", "unix:", "setsockopt") {
 		return false
 	}
-	return r.has("connect", "dial ", "bind", "listen", "socket", "10013")
+	return r.has("connect", "dial ", "bind", "listen", "socket", "10013", "/dev/tcp/")
 }
 
 // notOption: setsockopt(2) says the same of an option that it does not know.
@@ -42,7 +47,50 @@ func isNoResponse(r *reader, _ hit) bool { return r.has("nohttpresponse") }
 
 func isSocketError(r *reader, _ hit) bool { return r.has("socketerror", "und_err") }
 
+// isAiohttp: "Cannot connect to host db.example:80 ssl:default [...]".
+func isAiohttp(r *reader, h hit) bool {
+	f := strings.Fields(r.lower[h.end:])
+	return r.has("clientconnectorerror") || len(f) > 1 && strings.HasPrefix(f[1], "ssl:")
+}
+
+// isBareTimeout: the name of the exception alone, as the last line of a
+// traceback has it.
+func isBareTimeout(r *reader, h hit) bool {
+	f := strings.Fields(r.lower[:h.end])
+	switch f[len(f)-1] {
+	case "timeouterror", "asyncio.exceptions.timeouterror", "asyncio.timeouterror":
+		return len(f) == 1 || strings.HasSuffix(f[len(f)-2], ":")
+	}
+	return false
+}
+
 func isPerl(r *reader, _ hit) bool { return r.has("io::socket", "lwp", " at ", "can't connect to") }
+
+// notOwnLimit: "Connection timed out after 3001 milliseconds" is curl's limit and
+// not the kernel's.
+func notOwnLimit(r *reader, h hit) bool {
+	return !strings.HasPrefix(r.lower[h.end:], " after ") || !isMilliseconds(r, h)
+}
+
+// notJavaHTTP: "HTTP connect timed out" has a phrase of its own.
+func notJavaHTTP(r *reader, h hit) bool {
+	return !strings.HasSuffix(r.lower[:h.end], "http connect timed out")
+}
+
+// isFailed: dig tells of a connection that failed, not of one that it makes.
+func isFailed(r *reader, h hit) bool { return strings.Contains(r.lower[h.end:], " failed: ") }
+
+// isExiting: "io timeout after 30 seconds -- exiting" of rsync.
+func isExiting(r *reader, h hit) bool { return strings.Contains(r.lower[h.end:], "seconds -- exiting") }
+
+// isReadyCheck: "host:5432 - no response" of pg_isready, and nothing else.
+func isReadyCheck(r *reader, h hit) bool {
+	f := strings.Fields(r.lower[:h.end])
+	return len(f) >= 4 && strings.Contains(f[len(f)-4], ":")
+}
+
+// isStatusLine: the reason stands before it, where Apache knows one.
+func isStatusLine(r *reader, _ hit) bool { return !r.has("the timeout specified has expired") }
 
 func isMilliseconds(r *reader, h hit) bool { return strings.Contains(r.lower[h.end:], "millisecond") }
 

@@ -220,7 +220,7 @@ var notHosts = map[string]bool{
 	"error": true, "errno": true, "code": true, "line": true, "status": true, "pid": true, "exit": true, "err": true, "col": true, "column": true, "retry": true, "attempt": true, "after": true, "timeout": true,
 	"size": true, "count": true, "level": true, "id": true, "at": true, "port": true, "in": true, "the": true, "a": true, "to": true, "failed": true, "on": true, "connection": true,
 	"duration": true, "elapsed": true, "took": true, "retries": true, "backoff": true, "reason": true, "sqlstate": true, "errorcode": true, "exitcode": true, "statuscode": true, "http": true, "https": true,
-	"response_code": true, "address": true, "thread": true, "for": true,
+	"response_code": true, "address": true, "thread": true, "for": true, "fd": true,
 }
 
 // IsHost says whether s can be a host by its characters: a DNS name, as loose

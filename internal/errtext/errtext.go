@@ -120,7 +120,7 @@ func read(line []byte, found []hit) (Match, bool) {
 	m := Match{Kind: best.kind, Errno: best.errno, Certainty: best.certainty(), Start: at.end - len(best.text), End: at.end}
 	m.Program = r.program(best)
 	if !best.phaseless {
-		m.Op = r.op(best)
+		m.Op = r.op(best, at)
 		m.Kind = refine(m.Kind, m.Op)
 	}
 	m.Target = r.target(m)
@@ -137,7 +137,7 @@ func refine(k Kind, op Op) Kind {
 	switch op {
 	case OpLookup:
 		switch k {
-		case Timeout, ConnectTimeout, ReadTimeout, Refused, HostUnreachable, NetworkUnreachable, ConnectFailed:
+		case Timeout, ConnectTimeout, ReadTimeout, Refused, Reset, HostUnreachable, NetworkUnreachable, ConnectFailed:
 			return NameTemporary // it is the name server that does not answer
 		}
 	case OpConnect:

@@ -56,7 +56,7 @@ func (p *phrase) rank() int {
 // phrases is the table, made once.
 var phrases = sync.OnceValue(func() []phrase {
 	var all []phrase
-	for _, part := range [][]phrase{errnoPhrases(), numberPhrases(), systemPhrases, languagePhrases, clientPhrases, serverPhrases, webPhrases} {
+	for _, part := range [][]phrase{errnoPhrases(), numberPhrases(), systemPhrases, languagePhrases, clientPhrases, toolPhrases, serverPhrases, webPhrases} {
 		all = append(all, part...)
 	}
 	return all

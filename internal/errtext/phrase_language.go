@@ -5,7 +5,7 @@ package errtext
 var languagePhrases = []phrase{
 	// Go: net, net/http, crypto/tls, crypto/x509, context.
 	{text: "i/o timeout", kind: Timeout, program: "Go"},
-	{text: "context deadline exceeded", kind: Timeout, phaseless: true, program: "Go", need: needNet, weak: true},
+	{text: "context deadline exceeded", kind: Timeout, phaseless: true, program: "Go", check: isNetOrAlone, weak: true},
 	{text: "client.timeout exceeded while awaiting headers", kind: Timeout, phaseless: true, program: "Go"},
 	{text: "client.timeout or context cancellation while reading body", kind: ReadTimeout, program: "Go"},
 	{text: "client.timeout exceeded while reading body", kind: ReadTimeout, program: "Go"},
@@ -16,9 +16,14 @@ var languagePhrases = []phrase{
 	{text: "no suitable address", kind: NameNoAddress, program: "Go", need: needConnect},
 	{text: `": eof`, kind: Closed, op: OpTransfer, program: "Go", need: needEnd, check: afterURL},
 	{text: "server closed idle connection", kind: Closed, op: OpTransfer, program: "Go"},
+	{text: "unable to connect to the server: eof", kind: Closed, op: OpTransfer, program: "kubectl", need: needEnd},
+	{text: "error from a previous attempt: eof", kind: Closed, op: OpTransfer, program: "Go", need: needEnd},
+	{text: "error reading server preface: eof", kind: Closed, op: OpTransfer, program: "gRPC"},
 	{text: "transport connection broken: eof", kind: Closed, op: OpTransfer, program: "Go"},
 	{text: "first record does not look like a tls handshake", kind: WrongProtocol, op: OpHandshake, program: "Go"},
 	{text: "server gave http response to https client", kind: WrongProtocol, op: OpHandshake, program: "Go"},
+	{text: "malformed http status code", kind: WrongProtocol, op: OpTransfer, program: "Go"},
+	{text: "malformed http version", kind: WrongProtocol, op: OpTransfer, program: "Go"},
 	{text: "malformed http response", kind: WrongProtocol, op: OpTransfer, program: "Go"},
 	{text: "certificate has expired or is not yet valid", kind: CertExpired, op: OpHandshake, program: "Go"},
 	{text: "certificate signed by unknown authority", kind: CertUntrusted, op: OpHandshake, program: "Go"},
@@ -70,6 +75,7 @@ var languagePhrases = []phrase{
 	{text: "no shared cipher", kind: TLSFailed, op: OpHandshake},
 	{text: "unexpected eof while reading", kind: Closed, op: OpHandshake, check: isTLSError},
 	{text: "ssl peer shut down incorrectly", kind: Closed, op: OpHandshake, program: "Java"},
+	{text: "connection has been closed (eof)", kind: Closed, op: OpHandshake, program: "Python"},
 	{text: "eof occurred in violation of protocol", kind: Closed, op: OpHandshake, program: "Python"},
 
 	// Python: socket, urllib3, http.client, asyncio, httpx, aiohttp.
@@ -80,14 +86,20 @@ var languagePhrases = []phrase{
 	{text: "remotedisconnected", kind: Closed, op: OpTransfer, program: "Python"},
 	{text: "remote end closed connection without response", kind: Closed, op: OpTransfer, program: "Python"},
 	{text: "server disconnected without sending a response", kind: Closed, op: OpTransfer, program: "Python"},
+	{text: "cannot connect to host", kind: ConnectFailed, op: OpConnect, program: "Python", check: isAiohttp},
+	{text: "connection timeout to host", kind: Timeout, phaseless: true, program: "Python"}, // with the handshake of TLS
+	{text: "incompletereaderror: 0 bytes read", kind: Closed, op: OpTransfer, program: "Python"},
+	{text: "imap4.abort: socket error: eof", kind: Closed, op: OpTransfer, program: "Python"},
 	{text: "serverdisconnectederror", kind: Closed, op: OpTransfer, program: "Python"},
 	{text: "connecttimeouterror", kind: ConnectTimeout, op: OpConnect, program: "Python"},
 	{text: "connect timeout=", kind: ConnectTimeout, op: OpConnect, program: "Python", check: isTimedOut},
 	{text: "read timed out", kind: ReadTimeout, op: OpTransfer},
 	{text: "readtimeouterror", kind: ReadTimeout, op: OpTransfer, program: "Python"},
-	{text: "httpx.connecttimeout", kind: ConnectTimeout, op: OpConnect, program: "Python"},
+	// Those of a connect that are weak count the handshake of TLS in.
+	{text: "httpx.connecttimeout", kind: ConnectTimeout, op: OpConnect, program: "Python", weak: true},
 	{text: "httpx.readtimeout", kind: ReadTimeout, op: OpTransfer, program: "Python"},
 	{text: "socket.timeout: timed out", kind: Timeout, phaseless: true, program: "Python"},
+	{text: "timeouterror", kind: Timeout, phaseless: true, program: "Python", need: needEnd, check: isBareTimeout, weak: true},
 	{text: "timeouterror: timed out", kind: Timeout, phaseless: true, program: "Python"},
 	{text: "urlopen error timed out", kind: Timeout, phaseless: true, program: "Python"},
 	{text: "failed to resolve '", kind: NameFailed, op: OpLookup, program: "Python"},
@@ -102,10 +114,14 @@ var languagePhrases = []phrase{
 	{text: "[errno -5]", kind: NameNoAddress, errno: "EAI_NODATA", op: OpLookup, program: "Python"},
 
 	// Java.
-	{text: "connect timed out", kind: ConnectTimeout, op: OpConnect},
+	{text: "connect timed out", kind: ConnectTimeout, op: OpConnect, check: notJavaHTTP},
+	{text: "httptimeoutexception", kind: Timeout, phaseless: true, program: "Java"},
+	{text: "java.io.eofexception: eof reached while reading", kind: Closed, op: OpTransfer, program: "Java"},
+	{text: "ioexception: error writing to server", kind: Closed, op: OpTransfer, program: "Java"},
 	{text: "noroutetohostexception", kind: HostUnreachable, errno: "EHOSTUNREACH", op: OpConnect, program: "Java"},
 	{text: "connecttimeoutexception", kind: ConnectTimeout, op: OpConnect, program: "Java"},
-	{text: "httpconnecttimeoutexception", kind: ConnectTimeout, op: OpConnect, program: "Java"},
+	{text: "http connect timed out", kind: Timeout, phaseless: true, program: "Java"}, // with the handshake of TLS, and all that a busy machine does before
+	{text: "httpconnecttimeoutexception", kind: Timeout, phaseless: true, program: "Java"},
 	// It is thrown for every failure of the resolver, also for want of an answer.
 	{text: "unknownhostexception", kind: NameFailed, op: OpLookup, program: "Java"},
 	{text: "unresolvedaddressexception", kind: NameFailed, op: OpLookup, program: "Java"},
@@ -137,11 +153,12 @@ var languagePhrases = []phrase{
 
 	// Node.js.
 	{text: "err_socket_connection_timeout", kind: ConnectTimeout, op: OpConnect, program: "Node.js"},
-	{text: "und_err_connect_timeout", kind: ConnectTimeout, op: OpConnect, program: "Node.js"},
+	{text: "und_err_connect_timeout", kind: ConnectTimeout, op: OpConnect, program: "Node.js", weak: true},
 	{text: "und_err_headers_timeout", kind: ReadTimeout, op: OpTransfer, program: "Node.js"},
 	// Also said when the program itself destroys the socket, at a time limit of its own.
 	{text: "socket hang up", kind: Closed, op: OpTransfer, program: "Node.js", weak: true},
 	{text: "other side closed", kind: Closed, op: OpTransfer, program: "Node.js", check: isSocketError},
+	{text: "network timeout at:", kind: Timeout, phaseless: true, program: "Node.js"},
 	{text: "esockettimedout", kind: ReadTimeout, op: OpTransfer, program: "Node.js"},
 	{text: "client network socket disconnected before secure tls connection was established", kind: Closed, op: OpHandshake, program: "Node.js"},
 
@@ -149,11 +166,12 @@ var languagePhrases = []phrase{
 
 	// .NET, Ruby, Rust, PHP, Perl.
 	{text: "the request was canceled due to the configured httpclient.timeout", kind: Timeout, phaseless: true, program: ".NET"},
+	{text: "the operation has timed out", kind: Timeout, need: needNet, weak: true},
 	{text: "the response ended prematurely", kind: Closed, op: OpTransfer, program: ".NET"},
 	{text: "remotecertificatenamemismatch", kind: CertName, op: OpHandshake, program: ".NET"},
 	{text: "remotecertificatechainerrors", kind: CertUntrusted, op: OpHandshake, program: ".NET"},
 	{text: "the ssl connection could not be established", kind: TLSFailed, op: OpHandshake, program: ".NET"},
-	{text: "net::opentimeout", kind: ConnectTimeout, op: OpConnect, program: "Ruby"},
+	{text: "net::opentimeout", kind: ConnectTimeout, op: OpConnect, program: "Ruby", weak: true},
 	{text: "net::readtimeout", kind: ReadTimeout, op: OpTransfer, program: "Ruby"},
 	// The end of a file gives it, too.
 	{text: "end of file reached (eoferror)", kind: Closed, op: OpTransfer, program: "Ruby", weak: true},
@@ -164,6 +182,9 @@ var languagePhrases = []phrase{
 	{text: "invalid peer certificate: expired", kind: CertExpired, op: OpHandshake, program: "Rust"},
 	{text: "invalid peer certificate: unknownissuer", kind: CertUntrusted, op: OpHandshake, program: "Rust"},
 	{text: "php_network_getaddresses: getaddrinfo", kind: NameFailed, op: OpLookup, program: "PHP"},
+	{text: "(): unable to connect to", kind: ConnectFailed, op: OpConnect, program: "PHP"},
+	{text: "ssl: handshake timed out", kind: ReadTimeout, op: OpHandshake, program: "PHP"},
+	{text: "failed to enable crypto", kind: TLSFailed, op: OpHandshake, program: "PHP"},
 	{text: "mysql server has gone away", kind: Closed, op: OpTransfer, program: "MySQL"},
 	{text: "io::socket::inet: connect: timeout", kind: ConnectTimeout, op: OpConnect, program: "Perl"},
 	{text: "io::socket::ip: connect: timeout", kind: ConnectTimeout, op: OpConnect, program: "Perl"},

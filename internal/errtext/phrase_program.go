@@ -10,7 +10,13 @@ var clientPhrases = []phrase{
 	{text: "could not resolve host", kind: NameFailed, op: OpLookup, program: "curl"},
 	{text: "could not resolve proxy", kind: NameFailed, op: OpLookup, program: "curl"},
 	{text: "resolving timed out after", kind: NameTemporary, op: OpLookup, program: "curl"},
-	{text: "connection timed out after", kind: ConnectTimeout, op: OpConnect, check: isMilliseconds, program: "curl"},
+	// Also said while a proxy or TLS keeps it waiting on an open connection.
+	{text: "connection timed out after", kind: Timeout, phaseless: true, check: isMilliseconds, program: "curl"},
+	{text: "ssl connection timeout", kind: ReadTimeout, op: OpHandshake, program: "curl"},
+	{text: "curl: (28) time-out", kind: Timeout, phaseless: true, program: "curl"},
+	{text: "response reading failed (errno:", kind: Closed, op: OpTransfer, program: "curl", weak: true},
+	{text: "proxy connect aborted", kind: Closed, op: OpTransfer, program: "curl"},
+	{text: "connection to proxy closed", kind: Closed, op: OpTransfer, program: "curl"},
 	{text: "timeout was reached", kind: Timeout, program: "curl"},
 	{text: "operation timed out after", kind: ReadTimeout, op: OpTransfer, program: "curl"},
 	{text: "empty reply from server", kind: Closed, op: OpTransfer, program: "curl"},
@@ -21,6 +27,7 @@ var clientPhrases = []phrase{
 	{text: "ssl connect error", kind: TLSFailed, op: OpHandshake, program: "curl"},
 	{text: "ssl_error_syscall", kind: Closed, op: OpHandshake},
 	{text: "gnutls_handshake() failed", kind: TLSFailed, op: OpHandshake, program: "GnuTLS"},
+	{text: "the tls connection was non-properly terminated", kind: Closed, op: OpHandshake, program: "GnuTLS"},
 	{text: "the requested url returned error: 502", kind: BadGateway, program: "curl"},
 	{text: "the requested url returned error: 503", kind: ServiceUnavailable, program: "curl"},
 	{text: "the requested url returned error: 504", kind: GatewayTimeout, program: "curl"},
@@ -92,7 +99,7 @@ var clientPhrases = []phrase{
 	{text: "was refused - did you specify the right host or port?", kind: Refused, op: OpConnect, program: "kubectl"},
 	{text: "cannot connect to the docker daemon at tcp://", kind: ConnectFailed, op: OpConnect, program: "Docker"},
 	{text: "failed: port is already allocated", kind: AddressInUse, op: OpListen, program: "Docker"},
-	{text: "net/http: request canceled while waiting for connection", kind: ConnectTimeout, program: "Go"},
+	{text: "net/http: request canceled while waiting for connection", kind: Timeout, phaseless: true, program: "Go"}, // for the name, the connect or TLS
 	{text: "unable to connect to remote host:", kind: ConnectFailed, op: OpConnect, program: "telnet"},
 	{text: "connection closed by foreign host", kind: Closed, op: OpTransfer, program: "telnet"},
 	{text: "ncat: timeout.", kind: ConnectTimeout, op: OpConnect, program: "Ncat"},
@@ -126,7 +133,8 @@ var serverPhrases = []phrase{
 	// Apache httpd.
 	{text: "failed to make connection to backend:", kind: ConnectFailed, op: OpConnect, program: "Apache"},
 	{text: "the timeout specified has expired", kind: Timeout, program: "Apache"},
-	{text: "error reading status line from remote server", kind: Closed, op: OpTransfer, program: "Apache"},
+	{text: "error reading status line from remote server", kind: Closed, op: OpTransfer, program: "Apache", check: isStatusLine},
+	{text: "(70014)end of file found: ", kind: Closed, op: OpTransfer, program: "Apache"},
 	{text: "dns lookup failure for:", kind: NameFailed, op: OpLookup, program: "Apache"},
 
 	// HAProxy: the log's termination state and health checks.
@@ -136,6 +144,10 @@ var serverPhrases = []phrase{
 	{text: " sc ", kind: ConnectTimeout, op: OpConnect, program: "HAProxy", need: needCase, exact: " sC ", check: isHAProxyLog},
 	{text: " sh--", kind: ReadTimeout, op: OpTransfer, program: "HAProxy", need: needCase, exact: " sH--", check: isHAProxyLog},
 	{text: " sh--", kind: Closed, op: OpTransfer, program: "HAProxy", need: needCase, exact: " SH--", check: isHAProxyLog},
+	{text: " sd--", kind: Closed, op: OpTransfer, program: "HAProxy", need: needCase, exact: " SD--", check: isHAProxyLog},
+	{text: " sd--", kind: ReadTimeout, op: OpTransfer, program: "HAProxy", need: needCase, exact: " sD--", check: isHAProxyLog},
+	{text: " sd ", kind: Closed, op: OpTransfer, program: "HAProxy", need: needCase, exact: " SD ", check: isHAProxyLog},
+	{text: " sd ", kind: ReadTimeout, op: OpTransfer, program: "HAProxy", need: needCase, exact: " sD ", check: isHAProxyLog},
 	{text: "/<nosrv> ", kind: NoBackend, program: "HAProxy", check: isHAProxyDown},
 	{text: "has no server available!", kind: NoBackend, program: "HAProxy"},
 	{text: "layer4 timeout", kind: ConnectTimeout, op: OpConnect, program: "HAProxy"},

@@ -5,8 +5,11 @@ package errtext
 // most programs print them as they are.
 var systemPhrases = []phrase{
 	{text: "connection refused", kind: Refused, errno: "ECONNREFUSED"},
-	{text: "connection timed out", kind: ConnectTimeout, errno: "ETIMEDOUT"},
+	{text: "connection timed out", kind: ConnectTimeout, errno: "ETIMEDOUT", check: notOwnLimit},
 	{text: "operation timed out", kind: ConnectTimeout, errno: "ETIMEDOUT", need: needNet, weak: true},
+	{text: "the operation timed out", kind: Timeout, need: needNet, weak: true},
+	// What connect(2) says of a socket whose first connect failed meanwhile.
+	{text: "operation already in progress", kind: ConnectFailed, errno: "EALREADY", op: OpConnect, need: needConnect, weak: true},
 	{text: "no route to host", kind: HostUnreachable, errno: "EHOSTUNREACH"},
 	{text: "host is unreachable", kind: HostUnreachable, errno: "EHOSTUNREACH", need: needNet},
 	{text: "host unreachable", kind: HostUnreachable, errno: "EHOSTUNREACH", need: needConnect, weak: true},

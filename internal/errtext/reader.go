@@ -69,13 +69,35 @@ func counted(before, after string) bool {
 			return true
 		}
 	}
-	before = strings.TrimRight(before, " \"'`")
-	for _, w := range []string{" no", "without", "retry on", "retry_on", "retries on", "simulate", "simulates", "simulating", "handle", "handles", "ignore", "ignoring", "instead of", "avoid", "avoids", "never", "not a"} {
+	if zero(after) || comment(before) {
+		return true
+	}
+	before = strings.TrimRight(" "+before, " \"'`")
+	for _, w := range []string{" no", "without", "retry on", "retry_on", "retries on", "simulate", "simulates", "simulating", "handle", "handles", "ignore", "ignoring", "instead of", "avoid", "avoids", "never", "not a", " expected", " expects", " want", " ==", " !=", " grep", " grep -c", " grep -i"} {
 		if strings.HasSuffix(before, w) {
 			return true
 		}
 	}
 	return false
+}
+
+// zero says that a phrase is a counter: "connection refused: 0", or "=" with any
+// number, for "=" stands before no cause.
+func zero(after string) bool {
+	after = strings.TrimLeft(after, " \"'")
+	if after == "" || after[0] != ':' && after[0] != '=' {
+		return false
+	}
+	value := strings.TrimLeft(after[1:], " ")
+	digits := strings.TrimLeft(value, "0123456789")
+	return len(digits) < len(value) && (digits == "" || strings.IndexByte(" ,;}", digits[0]) >= 0) &&
+		(after[0] == '=' || value[:len(value)-len(digits)] == "0")
+}
+
+// comment says that a line is one of a script, a setting or source code.
+func comment(before string) bool {
+	before = strings.TrimLeft(before, " \t")
+	return strings.HasPrefix(before, "# ") || strings.HasPrefix(before, "// ")
 }
 
 // inCode says that the name of an error stands in source code or a setting.
@@ -116,13 +138,18 @@ func (r *reader) isList(constants map[Kind]hit) bool {
 	return false
 }
 
-// op is what the program was doing.
-func (r *reader) op(p *phrase) Op {
+// nearby is how many bytes around an error tell what the program was doing: the
+// rest of a long line, such as one of JSON, is about other things.
+const nearby = 300
+
+// op is what the program was doing when it met the error at h.
+func (r *reader) op(p *phrase, h hit) Op {
 	if p.op != OpUnknown {
 		return p.op
 	}
+	near := r.lower[max(0, h.end-len(p.text)-nearby):min(len(r.lower), h.end+nearby)]
 	for _, o := range ops {
-		if r.has(o.words...) {
+		if hasAny(near, o.words...) {
 			return o.op
 		}
 	}
@@ -135,11 +162,12 @@ var ops = []struct {
 	words []string
 }{
 	{OpConnect, []string{"while connecting to upstream", "in state connect"}},
-	{OpLookup, []string{"lookup ", "getaddrinfo", "resolving", "resolve ", "name resolution", "translate host name", "gethostby"}},
+	{OpTransfer, []string{"communication packet'", "authorization packet'"}}, // of MySQL: the connection is open
+	{OpLookup, []string{"lookup ", ";; connection to ", ";; communications error", "getaddrinfo", "resolving", "resolve ", "name resolution", "translate host name", "gethostby"}},
 	{OpAccept, []string{"accept()", "accept4()", "accept tcp", "accept:", "accept failed", "accepting"}},
 	{OpListen, []string{"bind(", "bind:", "bind to", "bind on", "listen tcp", "listen:", "listen eaddr", "listen eacces", "could not bind", "cannot bind", "failed to bind", "can't bind",
 		"could not listen", "failed to listen", "can't listen", "make_sock", "stream_socket_server(", "error while attempting to bind", "bindexception", "address already in use", "cannot assign requested address: make_sock", "creating server"}},
-	{OpTransfer, []string{"read tcp", "write tcp", "recv()", "recvmsg", "recv failure", "recv failed", "read:", "write:", "(read failed)", "(write failed)", "while reading", "while sending", "readv()",
+	{OpTransfer, []string{"read tcp", "write tcp", "recv()", "recvmsg", "recv failure", "recv failed", "read:", "write:", "(read failed)", "(write failed)", "while reading", "while sending", "error reading ", "error dispatching", "readv()",
 		"writev()", "send()", "send failure", "read failure", "client_loop", "sslread", "ssl_read", "write error", "read error", "read econn", "write e", "read e"}},
 	{OpConnect, []string{"dial tcp", "dial:", "dialing", "connect(", "connect:", "connect to", "connect ", "connecting", "connectexception", "connection to", "connectex", "connectcallback", "failed to connect",
 		"new connection", "tcp connect", "connect error", "unable to connect", "open tcp connection", "bio_connect", "connect_"}},
@@ -178,10 +206,12 @@ var signs = []struct{ text, program string }{
 	{"rpc error: code =", "gRPC"}, {"io.grpc", "gRPC"}, {"grpc_status", "gRPC"}, {"failed to connect to all addresses", "gRPC"}, {"grpc.", "gRPC"}, {"rdkafka", "librdkafka"}, {"org.apache.kafka", "Kafka"}, {" clientid=", "Kafka"},
 	{"upstream: \"", "nginx"}, {"while connecting to upstream", "nginx"}, {"[emerg]", "nginx"}, {"accept4() failed (", "nginx"}, {"[alert]", "nginx"}, {": ah0", "Apache"}, {"]: ah", "Apache"}, {"] ah0", "Apache"},
 	{"haproxy", "HAProxy"}, {"layer4", "HAProxy"}, {"delayed connect error", "Envoy"}, {"upstream connect error", "Envoy"},
+	{"error during connect:", "Docker"}, {"pinging container registry", "Podman"}, {"couldn't get current server api group list", "kubectl"},
+	{"^;; ", "dig"}, {"^rsync", "rsync"}, {"[receiver] ", "rsync"}, {"[sender] ", "rsync"}, {"^ftp: ", "ftp"}, {"^msmtp: ", "msmtp"}, {"socat[", "socat"}, {"smtplib.", "Python"}, {"]: errno=", "git"}, {"fatal: packet write failed", "git"}, {"server lookup failure:", "telnet"}, {"/dev/tcp/", "bash"}, {"^bash: connect: ", "bash"}, {"^npm error ", "npm"}, {"^npm err! ", "npm"},
 	{"postfix/", "Postfix"}, {"sshd[", "sshd"}, {"systemd[", "systemd"},
 	{"^ssh: ", "ssh"}, {"kex_exchange_identification", "ssh"}, {"client_loop: ", "ssh"}, {"ssh_exchange_identification", "ssh"}, {"banner exchange", "ssh"},
 	{"psql: ", "PostgreSQL"}, {"connection to server at \"", "PostgreSQL"}, {"could not translate host name", "PostgreSQL"}, {"psqlexception", "PostgreSQL JDBC"}, {"psycopg", "PostgreSQL"},
-	{"mysql server", "MySQL"}, {"error 2002", "MySQL"}, {"error 2003", "MySQL"}, {"error 2013", "MySQL"}, {"^error: 2", "MySQL"},
+	{"mysql server", "MySQL"}, {"can't connect to server on '", "MySQL"}, {"reading initial communication packet", "MySQL"}, {"reading authorization packet", "MySQL"}, {"error 2002", "MySQL"}, {"error 2003", "MySQL"}, {"error 2013", "MySQL"}, {"^error: 2", "MySQL"},
 	{"connect to redis at", "Redis"}, {"redis.exceptions", "Redis"}, {"mongoserver", "MongoDB"}, {"mongonetwork", "MongoDB"}, {"mongoose", "MongoDB"}, {"pymongo", "MongoDB"},
 	{"serverselection", "MongoDB"}, {"server selection", "MongoDB"}, {"pika.", "pika"},
 	{"curl: (", "curl"}, {"^connect to ", "curl"}, {"connect fail for ", "curl"}, {"recv failure", "curl"}, {"^wget: ", "wget"}, {"... failed: ", "wget"}, {"read error (", "wget"}, {"unable to resolve host address", "wget"},

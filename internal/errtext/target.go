@@ -29,7 +29,7 @@ func (r *reader) target(m Match) Target {
 
 // forms are the ways in which a line names a target, the surest first.
 var forms = []func(line, lower string, m Match) (Target, bool){
-	arrow, upstream, wordPort, wgetAddress, pythonPair, bracketPort, nearest, behindWord, firstURL,
+	arrow, upstream, wordPort, wgetAddress, bashDevice, pythonPair, bracketPort, gitAddress, nearest, behindWord, firstURL,
 }
 
 // arrow is Go's "read tcp local->remote".
@@ -134,6 +134,42 @@ func wgetAddress(line, lower string, _ Match) (Target, bool) {
 	return t, true
 }
 
+// bashDevice is "/dev/tcp/host/port" of bash.
+func bashDevice(line, lower string, _ Match) (Target, bool) {
+	const word = "/dev/tcp/"
+	i := strings.Index(lower, word)
+	if i < 0 {
+		return Target{}, false
+	}
+	name, rest, _ := strings.Cut(line[i+len(word):], "/")
+	t, ok := host(name)
+	port, n := portAt(rest)
+	if !ok || n == 0 {
+		return Target{}, false
+	}
+	t.Port = port
+	return t, true
+}
+
+// gitAddress is "name[0: 192.0.2.7]: errno=" of git's own protocol.
+func gitAddress(line, lower string, _ Match) (Target, bool) {
+	before, _, ok := strings.Cut(lower, "]: errno=")
+	open := strings.LastIndexByte(before, '[')
+	if !ok || open < 0 {
+		return Target{}, false
+	}
+	_, literal, _ := strings.Cut(before[open:], ": ")
+	a, ok := address(literal)
+	if !ok {
+		return Target{}, false
+	}
+	t := Target{Host: a.String(), Addr: a}
+	if name, ok := hostBefore(line[:open]); ok {
+		t.Host = name.Host
+	}
+	return t, true
+}
+
 // pythonPair is ('192.0.2.7', 80), as Python prints the address of a socket.
 func pythonPair(line, _ string, _ Match) (Target, bool) {
 	_, rest, ok := strings.Cut(line, "('")
@@ -213,12 +249,24 @@ func notTheTarget(before string) bool {
 
 // behindWord is an address without a port behind the word for a connection.
 func behindWord(line, lower string, _ Match) (Target, bool) {
-	for _, w := range []string{"server on '", "server on \"", "connect to mysql server on ", "couldn't connect to host '", "backend: ", "connecting to ", "connect to ", "server at ", "connected to ", "connect fail for "} {
+	for _, w := range []string{"server on '", "server on \"", "connect to server at '", "connect to mysql server on ", "couldn't connect to host '", "backend: ", "connect (`", "connecting to ", "connect to ", "server at ", "connected to ", "connect fail for "} {
 		i := strings.Index(lower, w)
 		if i < 0 {
 			continue
 		}
-		if t, ok := hostAt(line[i+len(w):]); ok && (t.Addr.IsValid() || strings.ContainsAny(w, `'"`) || strings.Contains(t.Host, ".")) {
+		rest := line[i+len(w):]
+		t, ok := hostAt(rest)
+		if !ok {
+			continue
+		}
+		// rsync writes "name (192.0.2.7)".
+		if _, rest, ok := strings.Cut(rest, t.Host+" ("); ok {
+			literal, _, _ := strings.Cut(rest, ")")
+			if a, ok := address(literal); ok {
+				t.Addr = a
+			}
+		}
+		if t.Addr.IsValid() || strings.ContainsAny(w, "'\"`") || w == "backend: " || strings.Contains(t.Host, ".") {
 			return t, true
 		}
 	}
@@ -246,10 +294,10 @@ func firstURL(line, _ string, _ Match) (Target, bool) {
 
 // names are the words before a name that could not be resolved.
 var names = []string{
-	"lookup ", "resolving ", "getaddrinfo enotfound ", "getaddrinfo eai_again ", "enotfound ", "could not resolve host: ", "couldn't resolve host: ", "couldn't resolve host ", "could not resolve hostname ",
+	"server lookup failure: ", "lookup ", "resolving ", `getaddrinfo("`, "rsync: getaddrinfo: ", "couldn't get address for ", "getaddrinfo enotfound ", "getaddrinfo eai_again ", "enotfound ", "could not resolve host: ", "couldn't resolve host: ", "couldn't resolve host ", "could not resolve hostname ",
 	"could not resolve proxy: ", "unable to resolve host address ", "could not translate host name ", "unknownhostexception: ", "unknown mysql server host ", "unknown server host ", "getaddrinfo for host ", "getaddrinfo for ",
 	"host not found in upstream ", "failed to resolve ", "bad hostname ", "name service error for name=", "couldn't resolve server ", "dns lookup failure for: ", "resolve host ",
-	"no such host is known. (", "name or service not known (", "unable to look up ", "server at ", "gethostbyname ", "host '", "can't connect to ", "connect to redis at ", "open tcp connection to ",
+	"no such host is known. (", "name or service not known (", "unable to look up ", "server at ", "gethostbyname ", "host '", ") for ", "can't connect to ", "connect to redis at ", "open tcp connection to ",
 }
 
 // lookedUp finds the name that was not resolved, and the port where it stands
