@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -53,4 +54,18 @@ func FuzzSymbols(f *testing.F) {
 			s.find(addr)
 		}
 	})
+}
+
+// BenchmarkSymbols reads a list as long as the kernel's own.
+func BenchmarkSymbols(b *testing.B) {
+	var text strings.Builder
+	for i := range 120_000 {
+		fmt.Fprintf(&text, "%016x %c some_function_of_it_%d\n", uint64(0xffffffff81000000)+uint64(i)*64, "tTdD"[i%4], i)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := readSymbols(strings.NewReader(text.String())); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

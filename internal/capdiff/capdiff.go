@@ -157,6 +157,10 @@ type comparison struct {
 	clock   Clock
 	// local are addresses of which the file is known to hold the packets, by file.
 	local [2]addresses
+	// remote are addresses whose packets have passed a router before a file's
+	// capture, and misses says that a file's capture misses packets.
+	remote [2]addresses
+	misses [2]bool
 	// translated are services, as the clients see them, that lead to another
 	// address or port.
 	translated map[netip.AddrPort]bool

@@ -397,6 +397,62 @@ func TestWithoutCommonPackets(t *testing.T) {
 	}
 }
 
+// TestCaptureThatMisses: what a capture does not hold, though it was
+// acknowledged, it lost itself, and perhaps more.
+func TestCaptureThatMisses(t *testing.T) {
+	for side := range 2 {
+		p := &path{t: t}
+		p.handshake(0)
+		p.send(100*ms, 10*ms, tcpflow.Client, newSegment(tcpflow.Client, "A", 1001, 5001, "hello"))
+		p.send(120*ms, 10*ms, tcpflow.Server, newSegment(tcpflow.Server, "A", 5001, 1006, ""))
+		p.handshakeOf(time.Second)
+		_, pairs := p.compare(capdiff.Options{Complete: true})
+		if !pairs[0].Whole || !pairs[1].Whole {
+			t.Errorf("not whole: %q, %q", pairs[0].Why, pairs[1].Why)
+		}
+		p.sides[side] = slices.Delete(p.sides[side], 3, 4) // the data
+		_, pairs = p.compare(capdiff.Options{Complete: true})
+		if pairs[0].Whole || pairs[1].Whole {
+			t.Errorf("side %d misses packets, and the connections count as whole", side)
+		}
+	}
+}
+
+// TestNotAtTheServer: where other connections of the server have passed a router,
+// one that ends there shows nothing of the server.
+func TestNotAtTheServer(t *testing.T) {
+	p := &path{t: t, change: func(from tcpflow.Side, s *segment) {
+		if from == tcpflow.Client {
+			s.ip.TTL = 62
+		}
+	}}
+	seen := func(routers uint8) {
+		p.sides = [2][]sent{}
+		for i := range 4 {
+			p.send(time.Duration(i)*time.Second, 10*ms, tcpflow.Client, newSegment(tcpflow.Client, "S", 1000, 0, ""))
+		}
+		other := netip.AddrPortFrom(server.Addr(), 22)
+		for i := range 3 {
+			at := time.Duration(i) * 4 * time.Second
+			syn, answer := newSegment(tcpflow.Client, "S", uint32(77+i), 0, ""), newSegment(tcpflow.Server, "SA", 88, uint32(78+i), "")
+			syn.server, answer.server = other, other
+			syn.client = netip.AddrPortFrom(client.Addr(), uint16(41000+i))
+			answer.client = syn.client
+			p.send(at, 10*ms, tcpflow.Client, syn)
+			answer.ip.TTL -= routers
+			p.send(at+20*ms, 10*ms, tcpflow.Server, answer)
+		}
+	}
+	for routers, whole := range map[uint8]bool{0: true, 1: false} {
+		seen(routers)
+		_, pairs := p.compare(capdiff.Options{Complete: true})
+		i := slices.IndexFunc(pairs, func(p capdiff.Pair) bool { return p.Flow[0].Server == server })
+		if pairs[i].Whole != whole {
+			t.Errorf("%d routers before the server: whole %v %q", routers, pairs[i].Whole, pairs[i].Why)
+		}
+	}
+}
+
 func TestRoomIsBounded(t *testing.T) {
 	p := &path{t: t}
 	p.handshake(0)

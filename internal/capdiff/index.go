@@ -27,6 +27,9 @@ type Flow struct {
 	// Cut says that the snap length cut packets, Lost that it was handed out
 	// before its end for want of room.
 	Cut, Lost bool
+	// Missed says that the capture misses packets of it, which the other side
+	// acknowledged.
+	Missed bool
 
 	packets uint64
 	answer  tcpflow.Time // first SYN-ACK or RST of the server
@@ -78,12 +81,12 @@ func index(ctx context.Context, src Source, o Options) (*side, error) {
 func newFlow(c *tcpflow.Conn) *Flow {
 	f := &Flow{
 		Number: c.ID, Client: c.Client, Server: c.Server, First: c.First, Last: c.Last, Began: !c.BeganBefore,
-		Cut: c.Snapped, Lost: c.LetGo, answer: c.SYNACK.First(),
+		Cut: c.Snapped, Lost: c.LetGo, Missed: c.Dir[0].Missed || c.Dir[1].Missed, answer: c.SYNACK.First(),
 	}
 	for _, s := range []tcpflow.Side{tcpflow.Client, tcpflow.Server} {
 		d := &c.Dir[s]
 		f.ISN[s], f.SeenSYN[s], f.TTL[s], f.mss[s] = d.ISN, d.SeenSYN, d.FirstTTL, d.MSS
-		f.own[s] = d.Outgoing && !d.Incoming
+		f.own[s] = d.Outgoing && !d.Incoming && d.FirstTTL != 0 // a router may send RSTs, too
 		f.packets += d.Packets
 		f.data[s] = hash(d.Data)
 	}
@@ -103,11 +106,13 @@ func newFlow(c *tcpflow.Conn) *Flow {
 // interface: between virtual hosts they stay so on the whole way.
 func place(c *tcpflow.Conn, f *Flow) tcpflow.Place {
 	const client, server = tcpflow.Client, tcpflow.Server
-	initial := func(s tcpflow.Side) bool { return f.TTL[s] == 64 || f.TTL[s] == 128 || f.TTL[s] == 255 }
+	initial := func(s tcpflow.Side) bool { return isInitial(f.TTL[s]) }
 	left := func(s tcpflow.Side) bool { return c.Dir[s].Offloaded && !c.Dir[s].Incoming && initial(s) }
 	switch {
 	case c.Client.Addr() == c.Server.Addr():
 		return tcpflow.PlaceBoth
+	case c.Dir[client].Outgoing && c.Dir[client].Incoming || c.Dir[server].Outgoing && c.Dir[server].Incoming:
+		return tcpflow.PlaceBetween // forwarded
 	case f.own[client] != f.own[server]:
 		return [...]tcpflow.Place{tcpflow.PlaceServer, tcpflow.PlaceClient}[b2i(f.own[client])]
 	case left(client) && f.TTL[server] != 0 && !left(server):
@@ -122,6 +127,15 @@ func place(c *tcpflow.Conn, f *Flow) tcpflow.Place {
 		return tcpflow.PlaceServer
 	}
 	return tcpflow.PlaceBetween
+}
+
+// isInitial tells the hop limits that operating systems begin with.
+func isInitial(ttl uint8) bool { return ttl == 64 || ttl == 128 || ttl == 255 }
+
+// passed says that a side's packets have passed a router where they were
+// captured.
+func (f *Flow) passed(s tcpflow.Side) bool {
+	return f.TTL[s] != 0 && !isInitial(f.TTL[s]) && !f.own[s]
 }
 
 func b2i(b bool) int {

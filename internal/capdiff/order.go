@@ -126,19 +126,27 @@ func (c *comparison) choose() {
 }
 
 // learn notes addresses whose packets a file is known to hold: those that the
-// capturing host has, and those of connections that are in both files.
+// capturing host has, and those of connections that are in both files. It also
+// notes whose packets have passed a router before, and whether a file misses any.
 func (c *comparison) learn(p *Pair) {
-	note := func(file int, f *Flow, s tcpflow.Side) {
-		if c.local[file] == nil {
-			c.local[file] = addresses{}
+	noteIn := func(list *addresses, f *Flow, s tcpflow.Side) {
+		if *list == nil {
+			*list = addresses{}
 		}
 		if a := [2]netip.AddrPort{f.Client, f.Server}[s].Addr(); !a.IsLoopback() { // which every host has
-			c.local[file][a] = struct{}{}
+			(*list)[a] = struct{}{}
 		}
 	}
+	note := func(file int, f *Flow, s tcpflow.Side) { noteIn(&c.local[file], f, s) }
 	for s, f := range p.Flow {
 		if f == nil {
 			continue
+		}
+		c.misses[p.File[s]] = c.misses[p.File[s]] || f.Missed
+		for _, side := range []tcpflow.Side{tcpflow.Client, tcpflow.Server} {
+			if f.passed(side) {
+				noteIn(&c.remote[p.File[s]], f, side)
+			}
 		}
 		switch f.Place {
 		case tcpflow.PlaceClient:

@@ -2,6 +2,7 @@ package capdiff
 
 import (
 	"math"
+	"net/netip"
 
 	"github.com/tcpwhy/tcpwhy/internal/tcpflow"
 )
@@ -101,6 +102,14 @@ func (c *comparison) why(p *Pair) string {
 		return "the second capture was not made at the server: its packets have passed routers there"
 	case a.Place == tcpflow.PlaceBetween || a.Place == tcpflow.PlaceServer && b.Place != tcpflow.PlaceServer:
 		return "the first capture was not made at the client: its packets have passed routers there"
+	case c.elsewhere(p, tcpflow.Server):
+		return "the second capture was not made at the server: packets of its address have passed routers there"
+	case c.elsewhere(p, tcpflow.Client):
+		return "the first capture was not made at the client: packets of its address have passed routers there"
+	case c.misses[p.File[tcpflow.Server]]:
+		return "the server's capture misses packets: some were acknowledged that it does not hold"
+	case c.misses[p.File[tcpflow.Client]]:
+		return "the client's capture misses packets: some were acknowledged that it does not hold"
 	case p.passesBy():
 		return "what the server's capture holds of it is addressed to another host on the link"
 	case !c.sawEnd(p):
@@ -109,6 +118,17 @@ func (c *comparison) why(p *Pair) string {
 		return "the client's capture may have ended before the server's answer"
 	}
 	return ""
+}
+
+// elsewhere says that other connections show a side's capture not to be made at
+// that side, and this one does not show it to be.
+func (c *comparison) elsewhere(p *Pair, s tcpflow.Side) bool {
+	f := p.Flow[s]
+	if f.own[s] {
+		return false
+	}
+	_, yes := c.remote[p.File[s]][[2]netip.AddrPort{f.Client, f.Server}[s].Addr()]
+	return yes
 }
 
 // passesBy says that the client's packets go to another link address than that
@@ -150,6 +170,10 @@ func (c *comparison) sawAnswer(p *Pair) bool {
 func (c *comparison) whyAlone(a *Flow, p *Pair) string {
 	client, server := p.File[tcpflow.Client], p.File[tcpflow.Server]
 	switch _, local := c.local[server][a.Server.Addr()]; {
+	case c.misses[server]:
+		return "the server's capture misses packets: some were acknowledged that it does not hold"
+	case c.elsewhere(p, tcpflow.Client):
+		return "the first capture was not made at the client: packets of its address have passed routers there"
 	case a.Place == tcpflow.PlaceServer || a.Place == tcpflow.PlaceBetween || a.Place == tcpflow.PlaceBoth:
 		return "it did not leave for the other side"
 	case !local && (!c.Complete || c.files[server].TCP > 0 && len(c.local[server]) > 0):

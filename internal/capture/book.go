@@ -84,6 +84,7 @@ type kept struct {
 	odd            Odd
 	class          class
 	cut            bool // let go while it was alive
+	gap            bool // a file set misses packets in the middle of it
 }
 
 const (
@@ -208,6 +209,8 @@ func look(c *tcpflow.Conn) seen {
 		s.last = since(max(server.LastData, server.FIN, c.First))
 	case c.SYNACK.Count > 0 && !c.Established && c.SYN.Count > 1:
 		s.class = classSilent // the answer did not get through
+	case c.Outcome == tcpflow.Unconfirmed:
+		s.class = classUnclear
 	case c.SYNACK.Count > 0 || c.Established:
 		s.class = classOpen
 		s.answer = since(max(c.SYNACK.First(), c.First))

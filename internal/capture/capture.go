@@ -147,6 +147,9 @@ type Result struct {
 	// KernelDrops counts packets that the kernel did not hand to whoever captured,
 	// for want of room; nil where nothing tells, as in a file.
 	KernelDrops *uint64
+	// Gaps are those of a file set, in order: a connection that goes on behind one
+	// and did not fare well is undecided.
+	Gaps []Gap
 
 	book    *book
 	names   names
@@ -225,7 +228,8 @@ func (r *Result) read(ctx context.Context, i int, s Source, o Options) error {
 	r.names.add(sum)
 	r.count(&sum.Counts)
 	if set, ok := in.(*setReader); ok {
-		r.Files, r.starts = set.read, set.starts
+		r.Files, r.starts, r.Gaps = set.read, set.starts, gaps(set.read)
+		r.book.across(from, r.Gaps)
 		return err
 	}
 	f.Counts = sum.Counts
@@ -255,6 +259,7 @@ func (r *Result) count(c *tcpflow.Counts) {
 	t.Fragments += c.Fragments
 	t.Snapped += c.Snapped
 	t.CutData += c.CutData
+	t.ICMPSnapped += c.ICMPSnapped
 	t.UnknownLink += c.UnknownLink
 	t.Backwards += c.Backwards
 	t.ICMPStray += c.ICMPStray

@@ -44,10 +44,13 @@ func (r *Result) conversation(rec *evidence.Recording, k *kept, p evidence.Peers
 			why = "the capture ends " + brief(rec.Watched) + " after the server's window closed, too early to tell whether it opens again"
 		}
 	}
+	if rec.Place == tcpflow.PlaceServer.String() && rec.SYNACKCount == 0 && !hostResets(rec, &p) {
+		rec.Place = "" // a router that resets sends no more of its own either
+	}
 	if k.class == classOpen && k.wire != tcpflow.Reset && (served(rec) || rec.ClientBytes == 0) {
 		// That others failed is no finding about one that served, and that their
 		// SYNs were lost none about one whose SYN was not.
-		p.Other = 0
+		p.Other, p.Silent = 0, 0
 		if k.odd&(OddSYNAgain|OddSYNACKAgain) == 0 {
 			p.LostSYNs = 0
 		}
@@ -56,6 +59,14 @@ func (r *Result) conversation(rec *evidence.Recording, k *kept, p evidence.Peers
 		Tuple:  flow.Tuple{Local: r.book.client(k), Remote: r.book.server(k)},
 		Client: rec, Peers: p,
 	}, why
+}
+
+// hostResets says whether RSTs that left the capturing host are known to be the
+// server's: its SYN-ACKs begin there with the same hop limit.
+func hostResets(r *evidence.Recording, p *evidence.Peers) bool {
+	return len(p.OpenTTLs) == 1 && !slices.ContainsFunc(r.Resets, func(x evidence.RecordedReset) bool {
+		return x.FromServer && x.TTL != p.OpenTTLs[0]
+	})
 }
 
 // judge makes opinions. Its memory is used anew for each connection.
@@ -135,7 +146,7 @@ func (j *judge) pair(pair uint32) {
 func (j *judge) opinion(k *kept) *opinion {
 	r := j.r
 	c, early := r.conversation(&j.rec, k, j.peers)
-	j.shape = shape(j.shape[:0], &c, k, early)
+	j.shape = append(shape(j.shape[:0], &c, k, early), bit(k.gap, 1))
 	if o := j.own[string(j.shape)]; o != nil {
 		return o
 	}
@@ -191,10 +202,19 @@ func (r *Result) diagnosed(k *kept, c *evidence.Conversation, early string) *Con
 		out.Verdict = undecided("SYN-ACKs came, and the client's ACK is not in the capture")
 	case v.Outcome == verdict.Open:
 		out.State = Fine
+	case c.Client.Missed || c.Compared && c.Server != nil && c.Server.Missed:
+		out.State, out.Outcome = Undecided, ""
+		out.Verdict = undecided("the capture misses packets that were acknowledged: what they were would decide")
+	case v.Outcome == verdict.Timeout && r.Total.ICMPSnapped > 0:
+		out.State, out.Outcome = Undecided, ""
+		out.Verdict = undecided("the capture's snap length cut ICMP errors too short to tell whom they are about, which may have answered the SYN: capture at least 128 bytes")
 	case v.Outcome == verdict.Degraded && k.odd&(OddSYNAgain|OddSYNACKAgain) != 0 && served(c.Client):
 		out.State = Impaired
 	default:
 		out.State = Failed
+	}
+	if k.gap && out.State != Fine {
+		out.State, out.Outcome, out.Facts, out.Verdict = Undecided, "", nil, undecided(r.missed(k))
 	}
 	return out
 }

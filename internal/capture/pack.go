@@ -33,7 +33,7 @@ const (
 // pack appends a recording in few bytes; unpack is its inverse. Watched is left
 // out.
 func pack(b []byte, r *evidence.Recording) []byte {
-	flags := bit(r.Began, 1) | bit(r.ACK, 2) | bit(r.ZeroWindow, 4) | bit(r.ECN, 8)
+	flags := bit(r.Began, 1) | bit(r.ACK, 2) | bit(r.ZeroWindow, 4) | bit(r.ECN, 8) | bit(r.SYNACKAgain, 16) | bit(r.Missed, 32)
 	nums := [packed]int64{
 		packSYNs: int64(len(r.SYNs)), packSYNCount: int64(r.SYNCount), packSYNACK: int64(r.SYNACK), packSYNACKCount: int64(r.SYNACKCount),
 		packFINClient: int64(r.FINClient), packFINServer: int64(r.FINServer), packClientBytes: r.ClientBytes, packServerBytes: r.ServerBytes,
@@ -126,6 +126,7 @@ func unpack(r *evidence.Recording, b []byte) {
 	*r = evidence.Recording{
 		SYNs: r.SYNs[:0], Resets: r.Resets[:0], ICMP: r.ICMP[:0],
 		Began: flags&1 != 0, ACK: flags&2 != 0, ZeroWindow: flags&4 != 0, ECN: flags&8 != 0,
+		SYNACKAgain: flags&16 != 0, Missed: flags&32 != 0,
 		Place: places[place], ServerTTL: int(ttl),
 		SYNCount: int(nums[packSYNCount]), SYNACK: time.Duration(nums[packSYNACK]), SYNACKCount: int(nums[packSYNACKCount]),
 		FINClient: time.Duration(nums[packFINClient]), FINServer: time.Duration(nums[packFINServer]),

@@ -237,9 +237,12 @@ func (h *host) attempts(i int, out *evidence.Peers) {
 	out.SYNs = int(b.syns-a.syns) - int(s.syns)
 	out.LostSYNs = int(b.lost-a.lost) - int(s.lost())
 	for c := range a.n {
-		if n := int(b.n[c] - a.n[c]); class(c) == s.class {
+		switch n := int(b.n[c] - a.n[c]); class(c) {
+		case s.class:
 			out.Same = n - 1
-		} else {
+		case classSilent:
+			out.Silent = n
+		default:
 			out.Other += n
 		}
 	}

@@ -3,11 +3,14 @@ package capture
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 	"github.com/tcpwhy/tcpwhy/internal/tcpflow"
+	"github.com/tcpwhy/tcpwhy/internal/verdict"
+	"github.com/tcpwhy/tcpwhy/internal/wire"
 )
 
 // scene adds attempts to a book, of one client at one server unless told
@@ -68,6 +71,7 @@ func TestPeers(t *testing.T) {
 		"came up":           {[]at{{110, 'o', 80, 62}}, at{100, 't', 80, 0}, evidence.Peers{Changed: true}},
 		"comes and goes":    {[]at{{90, 'o', 80, 62}, {110, 'o', 80, 62}, {105, 't', 80, 0}}, at{100, 't', 80, 0}, evidence.Peers{Same: 1, Other: 2, SYNs: 5, LostSYNs: 3, OpenTTLs: []int{62}}},
 		"down for an hour":  {[]at{{10, 'o', 80, 62}, {90, 't', 80, 0}, {4000, 'o', 80, 62}}, at{100, 't', 80, 0}, evidence.Peers{Same: 1, SYNs: 3, LostSYNs: 3}},
+		"some unanswered":   {[]at{{90, 'r', 80, 62}, {95, 't', 80, 0}, {105, 't', 80, 0}, {110, 'r', 80, 62}}, at{100, 'r', 80, 62}, evidence.Peers{Same: 2, Silent: 2, SYNs: 8, LostSYNs: 6}},
 		"up meanwhile":      {[]at{{101, 'o', 22, 62}}, at{100, 't', 80, 0}, evidence.Peers{OpenTTLs: []int{62}}},
 		"up around it":      {[]at{{95, 'o', 22, 62}, {105, 'r', 81, 61}}, at{100, 't', 80, 0}, evidence.Peers{OpenTTLs: []int{62}, ClosedTTLs: []int{61}}},
 		"up before only":    {[]at{{95, 'o', 22, 62}}, at{100, 't', 80, 0}, evidence.Peers{}},
@@ -138,5 +142,129 @@ func TestHoles(t *testing.T) {
 	}
 	if odd(&c)&OddHole == 0 {
 		t.Error("it is not called odd")
+	}
+}
+
+// established is a connection with a handshake and no more.
+func established() tcpflow.Conn {
+	c := tcpflow.Conn{
+		ID: 1, First: start, Last: start + 1e6, Outcome: tcpflow.Open, Established: true, HandshakeACK: start + 1e6,
+		Client: netip.MustParseAddrPort("192.0.2.1:40000"), Server: netip.MustParseAddrPort("198.51.100.7:80"),
+		SYN:    tcpflow.Occurrences{Count: 1, Times: []tcpflow.Time{start}},
+		SYNACK: tcpflow.Occurrences{Count: 1, Times: []tcpflow.Time{start + 1e5}},
+	}
+	d := &c.Dir[tcpflow.Server]
+	d.SeenSYN, d.ISN, d.FirstTTL, d.MinTTL, d.MaxTTL = true, 5000, 62, 62, 62
+	return c
+}
+
+// TestRecord: what packets say beyond their numbers.
+func TestRecord(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*tcpflow.Conn)
+		ok     func(*evidence.Recording) bool
+	}{
+		"SYN-ACK again before the ACK": {func(c *tcpflow.Conn) {
+			c.HandshakeACK = start + 2e9
+			c.SYNACK = tcpflow.Occurrences{Count: 2, Times: []tcpflow.Time{start + 1e5, start + 1e9}}
+		}, func(r *evidence.Recording) bool { return !r.SYNACKAgain }},
+		"SYN-ACK again behind the ACK": {func(c *tcpflow.Conn) {
+			c.SYNACK = tcpflow.Occurrences{Count: 2, Times: []tcpflow.Time{start + 1e5, start + 1e9}}
+		}, func(r *evidence.Recording) bool { return r.SYNACKAgain }},
+		"hop limits that differ": {func(c *tcpflow.Conn) { c.Dir[tcpflow.Server].MinTTL = 61 }, func(r *evidence.Recording) bool { return r.ServerTTL == 0 }},
+		"one hop limit":          {func(*tcpflow.Conn) {}, func(r *evidence.Recording) bool { return r.ServerTTL == 62 && !r.Missed }},
+		"the client's TCP had the connection": {func(c *tcpflow.Conn) {
+			c.HandshakeACK, c.Established, c.Outcome = 0, false, tcpflow.Abandoned
+			c.Resets = []tcpflow.RST{{At: start + 1e6, From: tcpflow.Client, Flags: wire.RST | wire.ACK, Ack: 5001}}
+		}, func(r *evidence.Recording) bool { return r.ACK }},
+		"the client's TCP had given up": {func(c *tcpflow.Conn) {
+			c.HandshakeACK, c.Established, c.Outcome = 0, false, tcpflow.Abandoned
+			c.Resets = []tcpflow.RST{{At: start + 1e6, From: tcpflow.Client, Flags: wire.RST}}
+		}, func(r *evidence.Recording) bool { return !r.ACK }},
+	} {
+		x := established()
+		c.change(&x)
+		var r evidence.Recording
+		if record(&r, &x); !c.ok(&r) {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// judged gives what is said of a connection beside others.
+func judged(total tcpflow.Counts, conns ...tcpflow.Conn) *Connection {
+	r := &Result{book: newBook(Options{All: true}), workers: 1, Total: total}
+	r.Files = []File{{}}
+	for i := range conns {
+		conns[i].ID = uint64(i + 1)
+		r.book.add(0, 0, &conns[i])
+	}
+	r.book.ended([tcpflow.Parts]int{}, start+60e9)
+	r.finish()
+	return r.connection(0)
+}
+
+// TestUndecided: what a capture does not hold may be what decides.
+func TestUndecided(t *testing.T) {
+	closed := func(missed bool) tcpflow.Conn {
+		c := established()
+		c.Outcome, c.Dir[tcpflow.Server].FIN, c.Dir[tcpflow.Client].Missed = tcpflow.HalfClosed, start+2e6, missed
+		return c
+	}
+	silent := established()
+	silent.SYNACK, silent.HandshakeACK, silent.Established, silent.Outcome = tcpflow.Occurrences{}, 0, false, tcpflow.TimedOut
+	silent.SYN = tcpflow.Occurrences{Count: 3, Times: []tcpflow.Time{start, start + 1e9, start + 3e9}}
+	silent.Dir[tcpflow.Server] = tcpflow.Direction{}
+	for name, c := range map[string]struct {
+		got  *Connection
+		want State
+	}{
+		"closed by the server":           {judged(tcpflow.Counts{}, closed(false)), Failed},
+		"perhaps closed by the client":   {judged(tcpflow.Counts{}, closed(true)), Undecided},
+		"unanswered":                     {judged(tcpflow.Counts{}, silent), Failed},
+		"unanswered but by ICMP perhaps": {judged(tcpflow.Counts{Snapped: 1, ICMPSnapped: 1}, silent), Undecided},
+	} {
+		if c.got.State != c.want || (c.want == Undecided) != (c.got.Verdict.Certainty == verdict.Unknown) {
+			t.Errorf("%s: %v, %+v", name, c.got.State, c.got.Verdict)
+		}
+	}
+}
+
+// TestRouterResets: RSTs alone leave a router as they leave the server.
+func TestRouterResets(t *testing.T) {
+	refused := established()
+	refused.SYNACK, refused.HandshakeACK, refused.Established, refused.Outcome = tcpflow.Occurrences{}, 0, false, tcpflow.Refused
+	refused.Resets = []tcpflow.RST{{At: start + 1e5, From: tcpflow.Server, TTL: 64}}
+	refused.Dir[tcpflow.Client].Incoming = true
+	refused.Dir[tcpflow.Server] = tcpflow.Direction{Outgoing: true}
+	other := func(ttl uint8) tcpflow.Conn {
+		c := established()
+		c.Server = netip.AddrPortFrom(c.Server.Addr(), 22)
+		d := &c.Dir[tcpflow.Server]
+		d.FirstTTL, d.MinTTL, d.MaxTTL, d.Outgoing = ttl, ttl, ttl, true
+		return c
+	}
+	for name, c := range map[string]struct {
+		conns []tcpflow.Conn
+		there bool
+	}{
+		"alone":             {[]tcpflow.Conn{refused}, false},
+		"the server's":      {[]tcpflow.Conn{refused, other(64), other(64)}, true},
+		"before the server": {[]tcpflow.Conn{refused, other(63), other(63)}, false},
+	} {
+		x := judged(tcpflow.Counts{}, c.conns...)
+		left := slices.ContainsFunc(x.Verdict.Candidates, func(c verdict.Candidate) bool { return c.Cause == "path-firewall-reset" })
+		if left == c.there || x.State != Failed {
+			t.Errorf("%s: %v of %+v", name, x.State, x.Verdict.Candidates)
+		}
+	}
+}
+
+// TestHalfOpen: a SYN-ACK that nothing follows shows no answer yet.
+func TestHalfOpen(t *testing.T) {
+	c := established()
+	c.HandshakeACK, c.Established, c.Outcome = 0, false, tcpflow.Unconfirmed
+	if s := look(&c); s.class != classUnclear {
+		t.Errorf("class %v", s.class)
 	}
 }

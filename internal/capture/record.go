@@ -5,6 +5,7 @@ import (
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 	"github.com/tcpwhy/tcpwhy/internal/tcpflow"
+	"github.com/tcpwhy/tcpwhy/internal/wire"
 )
 
 // record makes a recording of what tcpflow saw, with times from its first
@@ -26,9 +27,22 @@ func record(r *evidence.Recording, c *tcpflow.Conn) {
 		Unacked: int64(client.Unacked), Resent: int(client.Retransmissions),
 		ZeroWindow: server.ZeroWindowNow, ServerTTL: int(server.FirstTTL), ECN: client.ECN,
 	}
+	if server.MinTTL != server.MaxTTL {
+		r.ServerTTL = 0 // several paths, or each packet before and behind a router
+	}
 	for _, t := range c.SYN.Times {
 		r.SYNs = append(r.SYNs, t.Sub(c.First))
 	}
+	if c.HandshakeACK != 0 && len(c.SYNACK.Times) > 1 {
+		r.SYNACKAgain = c.SYNACK.Times[len(c.SYNACK.Times)-1] > c.HandshakeACK
+	}
+	for i := range c.Resets {
+		// A TCP that gave up before answers with a RST without ACK, RFC 9293 section
+		// 3.10.7.1.
+		x := &c.Resets[i]
+		r.ACK = r.ACK || x.From == tcpflow.Client && x.Flags&wire.ACK != 0 && server.SeenSYN && int32(x.Ack-server.ISN) > 0
+	}
+	r.Missed = client.Missed || server.Missed
 	if r.SYNCount > 1 { // a repeated SYN is a retransmission, too
 		r.Resent = max(r.Resent-(r.SYNCount-1), 0)
 	}
@@ -102,6 +116,7 @@ func holes(c *tcpflow.Conn, r *evidence.Recording) {
 func hole(c *tcpflow.Conn) bool {
 	missing := func(d *tcpflow.Direction) bool { return d.LostSegments > d.OutOfOrder+d.Retransmissions }
 	return !c.BeganBefore && c.SYNACK.Count == 0 && c.Established ||
+		c.Dir[tcpflow.Client].Missed || c.Dir[tcpflow.Server].Missed ||
 		missing(&c.Dir[tcpflow.Client]) || missing(&c.Dir[tcpflow.Server])
 }
 

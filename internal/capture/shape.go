@@ -11,10 +11,10 @@ import (
 // edges are the times at which something changes its meaning, in diagnose or
 // in the protocols; between two of them all times are alike.
 var edges = []time.Duration{
-	1, 900 * time.Millisecond, time.Second, 2 * time.Second, 2500 * time.Millisecond, 3 * time.Second, 5 * time.Second, 10 * time.Second, time.Minute,
+	1, 200 * time.Millisecond, 900 * time.Millisecond, time.Second, 2 * time.Second, 2500 * time.Millisecond, 3 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, time.Minute,
 }
 
-// enough is the number beyond which a count of SYNs or ACKs says no more.
+// enough is the number beyond which a count of packets says no more.
 const enough = 16
 
 // shape appends what is equal for conversations that give equal facts, the
@@ -38,8 +38,8 @@ func shape(b []byte, c *evidence.Conversation, k *kept, early string) []byte {
 	}
 	server := c.Tuple.Remote.Addr()
 	b = append(b, byte(k.wire), byte(k.odd&(OddSYNAgain|OddSYNACKAgain)), packPlace(r.Place))
-	yes(server.Is4(), server.IsLoopback(), r.Began, r.ACK, r.ECN, r.ZeroWindow)
-	yes(r.ClientBytes == 0, r.ServerBytes == 0, r.Unacked > 0, r.Resent > 0, r.FINClient > 0, r.FINServer > 0, r.FINServer < r.FINClient)
+	yes(server.Is4(), server.IsLoopback(), r.Began, r.ACK, r.ECN, r.ZeroWindow, r.Missed, r.SYNACKAgain)
+	yes(r.ClientBytes == 0, r.ServerBytes == 0, r.ServerBytes > 1, r.Unacked > 0, r.Resent > 0, r.FINClient > 0, r.FINServer > 0, r.FINServer < r.FINClient)
 	num(min(r.SYNCount, enough))
 	num(min(r.SYNACKCount, 2))
 	if r.SYNACKCount > 1 && r.ServerBytes == 0 {
@@ -47,6 +47,11 @@ func shape(b []byte, c *evidence.Conversation, k *kept, early string) []byte {
 	}
 	num(r.ServerTTL)
 	when(r.Idle)
+	when(r.Watched)
+	if r.Unacked > 0 {
+		num(min(r.Resent, enough))
+		yes(r.Unacked < r.ClientBytes)
+	}
 	watched := r.Watched
 	if n := len(r.SYNs); n > 0 {
 		watched += r.SYNs[n-1]
@@ -59,7 +64,7 @@ func shape(b []byte, c *evidence.Conversation, k *kept, early string) []byte {
 	}
 	lost += p.LostSYNs
 	num(min(lost, enough))
-	yes(lost == r.SYNCount+p.SYNs, p.Same > 0, p.Other > 0, p.Changed)
+	yes(lost == r.SYNCount+p.SYNs, p.Same > 0, p.Other > 0, p.Silent > 0, p.Changed)
 	trip := func(at time.Duration) {
 		i, _ := slices.BinarySearchFunc(r.SYNs, at, func(x, y time.Duration) int { return int(min(max(x-y, -1), 1)) })
 		if i < len(r.SYNs) && r.SYNs[i] == at {
@@ -91,6 +96,13 @@ func shape(b []byte, c *evidence.Conversation, k *kept, early string) []byte {
 		num(x.Code)
 		yes(x.From == c.Tuple.Local.Addr(), x.From == server, x.From.Is4(), x.Quote == evidence.QuoteIntact, x.Quote == evidence.QuoteRewritten)
 		when(x.At)
+		trip(x.At)
+	}
+	for i, x := range r.ICMP {
+		for _, y := range r.ICMP[i+1:] {
+			yes(x.TTL == y.TTL)
+			when(y.At - x.At)
+		}
 	}
 	b = beginning(b, r.ClientData)
 	return beginning(b, r.ServerData)

@@ -43,7 +43,7 @@ func (r random) conversation() *evidence.Conversation {
 	}
 	server := addrs[1+r.IntN(10)/9]
 	rec := &evidence.Recording{
-		Place: places[r.IntN(len(places))], Began: r.IntN(5) > 0, ACK: r.bool(), ECN: r.IntN(4) == 0, ZeroWindow: r.IntN(4) == 0,
+		Place: places[r.IntN(len(places))], Began: r.IntN(5) > 0, ACK: r.bool(), ECN: r.IntN(4) == 0, ZeroWindow: r.IntN(4) == 0, SYNACKAgain: r.IntN(4) == 0, Missed: r.IntN(9) == 0,
 		ServerTTL: []int{0, 62, 63}[r.IntN(3)], Watched: r.when(), ClientData: r.data(), ServerData: r.data(),
 	}
 	if rec.Began {
@@ -58,7 +58,7 @@ func (r random) conversation() *evidence.Conversation {
 		rec.SYNACKCount, rec.SYNACK = 1+r.IntN(3), r.when()
 	}
 	rec.ClientBytes, rec.ServerBytes = int64(len(rec.ClientData)), int64(len(rec.ServerData))
-	rec.Unacked, rec.Resent = int64(r.IntN(2)*r.IntN(100)), r.IntN(2)*r.IntN(5)
+	rec.Unacked, rec.Resent = int64(r.IntN(2)*r.IntN(100)), r.IntN(2)*r.IntN(9)
 	if r.IntN(3) == 0 {
 		rec.FINClient = r.when()
 	}
@@ -68,15 +68,15 @@ func (r random) conversation() *evidence.Conversation {
 	for range r.IntN(3) {
 		rec.Resets = append(rec.Resets, evidence.RecordedReset{At: r.when(), FromServer: r.bool(), Valid: r.IntN(4) > 0, TTL: []int{0, 62, 63, 64}[r.IntN(4)]})
 	}
-	for range r.IntN(5) / 3 {
+	for range r.IntN(6) / 2 {
 		rec.ICMP = append(rec.ICMP, evidence.SocketError{
-			At: r.when(), Type: []int{1, 3, 11}[r.IntN(3)], Code: []int{0, 1, 3, 4, 13}[r.IntN(5)], From: addrs[r.IntN(len(addrs))],
+			At: r.when(), TTL: 63 + r.IntN(2), Type: []int{1, 3, 11}[r.IntN(3)], Code: []int{0, 1, 3, 4, 13}[r.IntN(5)], From: addrs[r.IntN(len(addrs))],
 			Quote: []evidence.Quote{"", evidence.QuoteIntact, evidence.QuoteRewritten}[r.IntN(3)],
 		})
 	}
 	p := evidence.Peers{OpenTTLs: r.ttls(), ClosedTTLs: r.ttls()}
 	if r.bool() {
-		p.Same, p.Other, p.Changed = r.IntN(3), r.IntN(6)/4, r.IntN(2) == 0
+		p.Same, p.Other, p.Silent, p.Changed = r.IntN(3), r.IntN(6)/4, r.IntN(6)/4, r.IntN(2) == 0
 		p.SYNs = (p.Same + p.Other) * (1 + r.IntN(4))
 		p.LostSYNs = r.IntN(p.SYNs + 1)
 		if r.bool() {

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/tcpwhy/tcpwhy/internal/capdiff"
@@ -15,7 +16,14 @@ import (
 type Sides struct {
 	results  [2]*Result
 	byNumber [2]map[uint64]int   // place in book.kept by the number of the first packet
+	arrive   [2]map[route]bool   // of which a file holds SYNs; true if RSTs refused some
 	opinions map[string]*opinion // by the shape of what both sides show
+}
+
+// route is the client and the service of connections.
+type route struct {
+	client netip.Addr
+	server netip.AddrPort
 }
 
 // NewSides takes what two captures hold, in the order in which capdiff got them.
@@ -23,8 +31,14 @@ func NewSides(a, b *Result) *Sides {
 	s := &Sides{results: [2]*Result{a, b}, opinions: map[string]*opinion{}}
 	for i, r := range s.results {
 		s.byNumber[i] = make(map[uint64]int, len(r.book.kept))
-		for k := range r.book.kept {
-			s.byNumber[i][r.book.kept[k].number] = k
+		s.arrive[i] = map[route]bool{}
+		for n := range r.book.kept {
+			k := &r.book.kept[n]
+			s.byNumber[i][k.number] = n
+			if k.class != classOlder {
+				to := route{r.book.client(k).Addr(), r.book.server(k)}
+				s.arrive[i][to] = s.arrive[i][to] || k.class == classRefused
+			}
 		}
 	}
 	return s
@@ -58,7 +72,7 @@ func (s *Sides) Brief(p *capdiff.Pair) *Connection {
 	if c.Compared && c.Server != nil {
 		other, _ := s.kept(p, tcpflow.Server)
 		sent := slices.ContainsFunc(c.Server.Resets, func(x evidence.RecordedReset) bool { return x.FromServer })
-		key = fmt.Append(key, c.Server.SYNCount > 0, c.Server.SYNACKCount > 0, c.Server.ACK, sent)
+		key = fmt.Append(key, c.Server.SYNCount > 0, min(c.Server.SYNACKCount, enough), c.Server.ACK, sent)
 		key = shape(key, &evidence.Conversation{Tuple: c.Tuple, Client: c.Server}, other, "")
 	}
 	o := s.opinions[string(key)]
@@ -77,11 +91,15 @@ func (s *Sides) Brief(p *capdiff.Pair) *Connection {
 func (s *Sides) conversation(p *capdiff.Pair, k *kept, r *Result) (evidence.Conversation, string) {
 	c, early := r.conversation(&evidence.Recording{}, k, r.peers.of(k))
 	c.Compared = p.Whole
+	refused, arrive := s.arrive[p.File[tcpflow.Server]][route{c.Tuple.Local.Addr(), c.Tuple.Remote}]
 	c.Client.Place = where(c.Client.Place, p, tcpflow.Client)
 	if other, at := s.kept(p, tcpflow.Server); other != nil {
 		rec := at.book.recording(&evidence.Recording{}, other)
 		rec.Place = where(rec.Place, p, tcpflow.Server)
 		c.Server = rec
+		if k.class == classRefused && refused && other.class != classRefused {
+			c.Compared = false // the host does refuse: its capture may miss this RST
+		}
 		if c.Compared && slices.ContainsFunc(rec.Resets, func(x evidence.RecordedReset) bool { return x.FromServer }) {
 			// The host itself sent the RST: how far that went compared with packets of
 			// other connections, which may take another path, says no more.
@@ -89,6 +107,11 @@ func (s *Sides) conversation(p *capdiff.Pair, k *kept, r *Result) (evidence.Conv
 		}
 	} else if p.Flow[tcpflow.Server] != nil {
 		c.Compared = false
+	} else if arrive {
+		// SYNs do arrive: those of this connection did not fare as others did. If they
+		// were answered, the server's capture may miss them.
+		c.Peers.Changed = true
+		c.Compared = c.Compared && (k.class == classSilent || k.class == classUnclear)
 	}
 	return c, early
 }

@@ -17,8 +17,8 @@ import (
 
 // Write reads the captures once more and writes the packets of the failed
 // connections that a filter selects as pcapng, each with a comment that says
-// what it means, and gives their number. Link types, interfaces and their names
-// are kept; all times are in nanoseconds.
+// what it means, and gives their number. Link types, interfaces, their names
+// and the resolution of their times are kept, down to nanoseconds.
 func (r *Result) Write(ctx context.Context, w io.Writer, sources []Source, f Filter, application string) (int, error) {
 	out := bufio.NewWriter(w)
 	x := &extract{r: r, blocks: pcapfile.NewBlocks(out), app: application, ports: map[port]int{}, trails: r.trails(f)}
@@ -28,7 +28,7 @@ func (r *Result) Write(ctx context.Context, w io.Writer, sources []Source, f Fil
 		}
 	}
 	if len(x.ports) == 0 { // readers of the libpcap kind want an interface
-		if _, err := x.interfaceOf(port{link: decap.LinkEthernet}, ""); err != nil {
+		if _, err := x.interfaceOf(port{link: decap.LinkEthernet, times: pcapfile.Microseconds}, ""); err != nil {
 			return 0, fmt.Errorf("write capture: %w", err)
 		}
 	}
@@ -75,9 +75,10 @@ func (r *Result) trails(f Filter) map[ends][]*trail {
 // several sections alike is one.
 type port struct {
 	file   int
-	number uint8
+	number int
 	name   string
 	link   uint16
+	times  pcapfile.Resolution
 }
 
 // extract writes packets of some connections.
@@ -86,7 +87,7 @@ type extract struct {
 	blocks  *pcapfile.Blocks
 	app     string
 	ports   map[port]int
-	names   [256]string // of the interfaces of the section being read, by Record.Iface
+	known   []pcapfile.Interface // by number, those of the section being read
 	trails  map[ends][]*trail
 	written int
 }
@@ -101,7 +102,7 @@ func (x *extract) interfaceOf(p port, comment string) (n int, err error) {
 		err = x.blocks.Section(x.app, "the packets of failed connections only")
 	}
 	if err == nil {
-		n, err = x.blocks.Interface(p.link, p.name, comment)
+		n, err = x.blocks.Interface(p.link, p.name, comment, p.times)
 	}
 	x.ports[p] = n
 	return n, err
@@ -113,7 +114,7 @@ func (x *extract) file(ctx context.Context, i int, s *Source) error {
 		return err
 	}
 	defer in.Close()
-	of := -1 // the file that names are of
+	of := -1 // the file that x.known is of
 	var b pcapfile.Batch
 	for {
 		err := in.ReadBatch(ctx, &b)
@@ -125,7 +126,7 @@ func (x *extract) file(ctx context.Context, i int, s *Source) error {
 			return err
 		}
 		if now, _ := x.r.locate(i, b.First+1); now != of {
-			of, x.names = now, [256]string{}
+			of, x.known = now, nil
 		}
 		described := b.Interfaces
 		for n := range b.Records {
@@ -138,14 +139,15 @@ func (x *extract) file(ctx context.Context, i int, s *Source) error {
 	}
 }
 
-// describe takes the names of the interfaces that are described before a record,
-// and gives the rest. The last number stands for several, which have no name then.
+// describe notes the interfaces that are described before a record, and gives the
+// rest.
 func (x *extract) describe(all []pcapfile.Interface, record int) []pcapfile.Interface {
 	for len(all) > 0 && all[0].From <= record {
-		if i := &all[0]; int(i.Number) < len(x.names)-1 {
-			x.names[i.Number] = i.Name
+		n := all[0].Number
+		if n >= len(x.known) {
+			x.known = append(x.known, make([]pcapfile.Interface, n+1-len(x.known))...)
 		}
-		all = all[1:]
+		x.known[n], all = all[0], all[1:]
 	}
 	return all
 }
@@ -183,7 +185,7 @@ func (x *extract) packet(file int, b *pcapfile.Batch, n int) error {
 		from, _ := d.Addrs(data)
 		comment = t.icmp(from, data[d.L4], data[d.L4+1], src == t.client)
 	}
-	return x.write(file, rec, data, comment)
+	return x.write(file, b.Interface(rec), rec, data, comment)
 }
 
 // find gives the last connection that had begun by a packet.
@@ -196,12 +198,13 @@ func find(list []*trail, number uint64) *trail {
 	return nil
 }
 
-func (x *extract) write(file int, rec *pcapfile.Record, data []byte, comment string) error {
+func (x *extract) write(file, number int, rec *pcapfile.Record, data []byte, comment string) error {
 	from := ""
 	if !x.r.FileSet() { // else it is an interface of all files
 		from = x.r.Files[file].Name
 	}
-	n, err := x.interfaceOf(port{file, rec.Iface, x.names[rec.Iface], rec.Link}, from)
+	i := &x.known[number]
+	n, err := x.interfaceOf(port{file, number, i.Name, rec.Link, i.Resolution}, from)
 	if err != nil {
 		return err
 	}

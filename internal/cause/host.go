@@ -40,11 +40,15 @@ func hostCauses() []Cause {
 			), Weights: guarded()},
 		{ID: "host-firewall-drop", Stage: StageHost, Title: "the host's own rules drop the SYN, or its answer", Prior: 20,
 			Ways: ways(with(silent(), beyondRouters(), P{
-				HostSYN: is(Yes), HostSYNACK: is(No), HostRule: is(RuleDrop), HostDrop: is(DropNetfilter), HostUp: is(Yes), HostQueue: is(Free), HostSYNQueue: is(Free), PathRule: is(RuleNone)})),
+				HostSYN: is(Yes), HostSYNACK: is(No), HostRule: is(RuleDrop), HostDrop: is(DropNetfilter), HostUp: is(Yes), HostQueue: is(Free), HostSYNQueue: is(Free), PathRule: is(RuleNone)}),
+				// One that limits the rate lets others in. On another machine that is what
+				// chance does to packets, too; here there is no path to lose them on.
+				with(leaves(), anyProbe(), P{TargetHere: is(Yes), ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), Connect: is(ConnOpen, ConnRefused), Answer: is(AnswerSYNACK, AnswerRST),
+					ConnectInTime: is(Yes, No, WhenNever), ProbeSources: is(SourcesSame, SourcesDiffer), AnswerDropped: is(No), HostRule: is(RuleDrop), HostDrop: is(DropNetfilter)})),
 			Weights: []Weight{{ProbeACK, ProbeRST, 0.1}}},
 		{ID: "host-firewall-reset", Stage: StageHost, Title: "the host's rules answer with RST", Prior: 3,
 			Ways: ways(
-				with(reset(), ruled, P{HostSockets: is(SocketsServe)}),
+				with(reset(), ruled, P{HostSockets: is(SocketsServe, SocketsUnreached)}),
 				// Nor does anything listen, which only the rules show not to be the reason.
 				with(reset(), remote(), ruled, P{HostSockets: is(SocketsNone, SocketsLoopback, SocketsElsewhere)}))},
 		{ID: "host-firewall-reject", Stage: StageHost, Title: "the host's rules reject with ICMP", Prior: 5,

@@ -55,7 +55,7 @@ func listenerCauses() []Cause {
 		{ID: "syn-queue-full", Stage: StageListener, Title: "the table of half-open connections is full", Prior: 0.4,
 			Ways: append(full(P{HostQueue: is(Free), HostSYNQueue: is(Full)}),
 				// A later SYN finds room, and so its ACK.
-				with(opens(), P{ProbeLoss: is(LossSome), SessionAcked: is(Yes, NotAsked), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), HostSYN: is(Yes), HostSYNACK: is(Yes),
+				with(opens(), P{ProbeLoss: is(LossSome), SessionReply: is(ReplyExpected, ReplyNothing, NotAsked), SessionAcked: is(Yes, NotAsked), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), HostSYN: is(Yes), HostSYNACK: is(Yes),
 					HostQueue: is(Free), HostSYNQueue: is(Full), HostSockets: is(SocketsServe), HostRule: is(RuleNone), HostDrop: is(DropQueue, DropNone)})),
 			Weights: []Weight{{ProbeACK, ProbeRST, 8}, {ProbeACK, ProbeSilent, 0.3}}},
 	}

@@ -23,6 +23,9 @@ func localCauses() []Cause {
 	}
 	// What a rule answers with may be lost, too.
 	stops := is(RuleDrop, RuleReset, RuleReject)
+	// One that limits the rate stops some SYNs only.
+	limits := with(leaves(), anyProbe(), P{LocalRule: stops, Connect: is(ConnOpen, ConnRefused), Answer: is(AnswerSYNACK, AnswerRST), AnswerDropped: is(No),
+		ConnectInTime: is(Yes, No, WhenNever), ProbeSources: is(SourcesSame, SourcesDiffer, NotAsked)})
 	return []Cause{
 		{ID: "no-route", Stage: StageLocal, Title: "this host has no route to the address", Prior: 5,
 			Ways: ways(with(inCall(ConnNetUnreach), remote(), P{RouteLookup: is(RouteNone), FamilyHere: is(Yes), SourceHere: is(Yes)}))},
@@ -44,21 +47,26 @@ func localCauses() []Cause {
 			Ways: ways(with(inCall(ConnInUse, ConnNoAddress), P{SourceHere: is(Yes), SourcePort: is(Yes)}))},
 		{ID: "too-many-open-files", Stage: StageLocal, Title: "the limit of open descriptors is reached", Prior: 1,
 			Ways: ways(with(inCall(ConnNoFiles), P{FilesHere: is(Full)}))},
-		{ID: "local-firewall-drop", Stage: StageLocal, Title: "this host's own rules drop the SYN, or its answer", Prior: 3,
+		{ID: "local-firewall-drop", Stage: StageLocal, Title: "this host's own filters drop the SYN, or its answer", Prior: 3,
 			Ways: ways(
 				// Input rules drop what comes back.
 				with(silent(), remote(), P{AnswerDropped: is(Yes), LocalBack: stops, HostSYN: is(Yes), HostSYNACK: is(Yes), HostAnswers: is(No, Yes, ResetsOnly),
 					PathEnd: is(PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole)}),
+				// So does its reverse path filter, and routers' errors with it.
+				with(silent(), remote(), P{AnswerDropped: is(DroppedReversePath), LocalFilter: is(Yes), HostSYN: is(Yes), HostSYNACK: is(Yes), HostAnswers: is(No, Yes, ResetsOnly),
+					PathEnd: is(PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathBlackhole)}),
 				with(silent(), P{LocalRule: stops, SynLeft: is(No), PathEnd: is(PathNoHop, PathShort, PathOnLink), HostQueue: is(Free), HostSYNQueue: is(Free)}),
 				// A rule about the source port or a rate lets other SYNs out.
 				with(silent(), anyProbe(), P{LocalRule: stops, SynLeft: is(No), HostQueue: is(Free), HostSYNQueue: is(Free), ConnectRepeat: is(RepeatMixed), ProbeLoss: is(LossSome), ProbeSources: is(SourcesSame, SourcesDiffer)}),
+				with(limits, P{ProbeLoss: is(LossHere), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked)}),
+				with(limits, P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), TargetHere: is(Yes)}),
 			),
-			Weights: []Weight{{ConnectRepeat, RepeatMixed, 0.1}, {SynLeft, Yes, 0.2}, {LocalBack, RuleDrop, 10}}},
+			Weights: []Weight{{ConnectRepeat, RepeatMixed, 0.1}, {SynLeft, Yes, 0.2}, {LocalBack, RuleDrop, 10}, {LocalFilter, Yes, 50}, {ProbeLoss, LossHere, 30}}},
 		{ID: "local-firewall-reject", Stage: StageLocal, Title: "this host's own output rules reject the SYN", Prior: 3,
 			Ways: ways(
 				with(rejected(is(FromHere, FromHereTarget), is(ICMPPort, ICMPHost, ICMPNet, ICMPProhibited, ICMPOther)),
 					P{AnswerVia: is(ViaLoopback), ICMPDelay: is(DelayNone), LocalRule: is(RuleReject), SynLeft: is(No), PathEnd: is(PathAnswered)}),
-				with(reset(), P{AnswerVia: is(ViaLoopback), LocalRule: is(RuleReset), SynLeft: is(No), AnswerFrom: is(DistanceNearer), HostSockets: is(SocketsServe)}),
+				with(reset(), P{AnswerVia: is(ViaLoopback), LocalRule: is(RuleReset), SynLeft: is(No), AnswerFrom: is(DistanceNearer), HostSockets: is(SocketsServe, SocketsUnreached)}),
 			)},
 		{ID: "local-policy-denies", Stage: StageLocal, Title: "a local policy (cgroup BPF, LSM, seccomp) denies connect()", Prior: 1,
 			Ways: ways(with(inCall(ConnNotPermit, ConnDenied), P{RouteLookup: is(RouteOK, RouteLocal)}))},

@@ -75,12 +75,12 @@ func pathCauses() []Cause {
 			Ways: ways(with(opens(), remote(), P{HostACK: is(Yes), SessionLarge: is(LargeStalls), SessionReply: is(ReplyNothing, ReplyCut, ReplyTLSError, ReplyExpected, NotAsked), SessionTTL: is(DistanceHost)}))},
 		{ID: "packet-loss", Stage: StagePath, Title: "packets are lost at random", Prior: 2,
 			Ways: ways(
-				with(opens(), P{ProbeLoss: is(LossSome), ConnectInTime: is(Yes, No), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), ProbeECN: is(NotAsked, ECNPasses), SessionReply: is(ReplyExpected, ReplyNothing, ReplyCut, NotAsked), ProbeSources: is(SourcesSame, SourcesDiffer, NotAsked)}),
-				with(silent(), anyProbe(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), ConnectInTime: is(Yes, No, WhenNever), PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
-				with(reset(), P{ProbeLoss: is(LossSome), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer)}),
+				with(talks(), P{ProbeLoss: is(LossSome, LossHere), ConnectInTime: is(Yes, No), ProbeECN: is(NotAsked, ECNPasses), SessionReply: is(ReplyExpected, ReplyNothing, ReplyCut, NotAsked), SessionLarge: is(LargePasses, LargeStalls, LargeDead, NotAsked)}),
+				with(silent(), anyProbe(), P{ProbeLoss: is(LossSome, LossHere), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer), ConnectInTime: is(Yes, No, WhenNever), PathEnd: is(PathAnswered, PathLastHop, PathUnknown, PathNoHop, PathOnLink, PathShort)}),
+				with(reset(), P{ProbeLoss: is(LossSome, LossHere), ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesSame, SourcesDiffer)}),
 			),
 			// A few tries from two ports may differ by chance, too.
-			Weights: []Weight{{ProbeSources, SourcesDiffer, 0.1}}},
+			Weights: []Weight{{ProbeSources, SourcesDiffer, 0.1}, {TargetHere, Yes, 0.05}}},
 		{ID: "bad-ecmp-path", Stage: StagePath, Title: "one of several parallel paths is broken: the outcome follows the source port", Prior: 1,
 			Ways: ways(
 				with(opens(), remote(), P{ConnectRepeat: is(RepeatMixed), ProbeSources: is(SourcesDiffer), ProbeLoss: is(LossNone, LossSome)}),
@@ -98,7 +98,7 @@ func pathCauses() []Cause {
 				with(opens(), remote(), mute, P{HostSYNACK: is(No)}),
 			)},
 		{ID: "answers-for-everything", Stage: StagePath, Title: "a middlebox accepts every port", Prior: 0.5,
-			Ways: ways(with(opens(), P{EveryPort: is(Yes), HostSYN: is(No), HostRule: anyRule, SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}))},
+			Ways: ways(with(opens(), remote(), P{EveryPort: is(Yes), HostSYN: is(No), HostRule: anyRule, SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}))},
 		{ID: "ecn-blocked", Stage: StagePath, Title: "SYNs that ask for ECN vanish, others pass", Prior: 0.5,
 			Ways: ways(
 				with(silent(), remote(), beyondRouters(), P{ProbeECN: is(ECNBlocked), HostAnswers: is(Yes, ResetsOnly), ProbeLoss: is(LossSome, LossAll), ConnectRepeat: is(RepeatSteady, RepeatMixed)}),

@@ -76,6 +76,12 @@ func opens() P {
 	})
 }
 
+// talks: the handshake completes, perhaps not at the first SYN, for packets may
+// be lost besides. What comes after it is seen all the same.
+func talks() P {
+	return with(opens(), P{ProbeLoss: is(LossNone, LossSome), ConnectRepeat: is(RepeatSteady, RepeatMixed, NotAsked), ProbeSources: is(SourcesSame, SourcesDiffer, NotAsked)})
+}
+
 // anyProbe: single probes get through or not, as it happens.
 func anyProbe() P {
 	return P{ProbeTTL255: is(ProbeSilent, ProbeAnswered), ProbeECN: is(NotAsked, ECNPasses, ECNBlocked)}

@@ -7,12 +7,12 @@ import (
 
 func sessionCauses() []Cause {
 	// An open port whose session fails in the way that more says.
-	session := func(more P) []P { return ways(with(opens(), more)) }
+	session := func(more P) []P { return ways(with(talks(), more)) }
 	mute := func(accepted Value) []P {
 		return session(P{SessionReply: is(ReplyNothing, NotAsked), SessionAcked: is(Yes, NotAsked), HostAccepted: is(accepted)})
 	}
 	// It may also fail at our request, and end the connection without a word.
-	gone := with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter), HostAccepted: is(Yes)})
+	gone := with(talks(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter), HostAccepted: is(Yes)})
 	return []Cause{
 		{ID: "reset-on-accept", Stage: StageSession, Title: "the connection is accepted and reset at once", Prior: 5,
 			Ways: session(P{HostReset: is(Yes), SessionEnd: is(EndRST), SessionReply: is(ReplyNothing, NotAsked)})},
@@ -26,16 +26,16 @@ func sessionCauses() []Cause {
 			Ways: session(P{SessionWindow: is(WindowZero), SessionReply: is(ReplyNothing, NotAsked), SessionLarge: is(LargePasses, LargeStalls, LargeDead, NotAsked)})},
 		{ID: "tls-failed", Stage: StageSession, Title: "the TLS handshake fails", Prior: 5,
 			Ways: ways(
-				with(opens(), P{SessionReply: is(ReplyTLSError), SessionEnd: is(EndNone, EndFINAfter, EndRSTAfter)}),
+				with(talks(), P{SessionReply: is(ReplyTLSError), SessionEnd: is(EndNone, EndFINAfter, EndRSTAfter)}),
 				// Some servers end the connection without the alert that would say why.
-				with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter, EndRSTAfter), SessionHello: is(HelloTLS)}),
+				with(talks(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndFINAfter, EndRSTAfter), SessionHello: is(HelloTLS)}),
 			)},
 		{ID: "wrong-protocol", Stage: StageSession, Title: "another protocol answers", Prior: 4,
 			Ways: ways(
-				with(opens(), P{SessionReply: is(ReplyOther), SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}),
+				with(talks(), P{SessionReply: is(ReplyOther), SessionEnd: is(EndNone, EndFIN, EndRST, EndFINAfter, EndRSTAfter)}),
 				// A server that cannot read our hello may hang up, or wait for the rest of
 				// what it takes for a request of its own protocol.
-				with(opens(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndNone, EndFINAfter, EndRSTAfter), SessionAcked: is(Yes, NotAsked), HostAccepted: is(Yes)}),
+				with(talks(), P{SessionReply: is(ReplyNothing), SessionEnd: is(EndNone, EndFINAfter, EndRSTAfter), SessionAcked: is(Yes, NotAsked), HostAccepted: is(Yes)}),
 			),
 			Weights: []Weight{{SessionEnd, EndNone, 0.3}}},
 		{ID: "http-gateway-error", Stage: StageSession, Title: "a proxy answers with a gateway error", Prior: 4,

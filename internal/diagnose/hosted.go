@@ -180,12 +180,13 @@ func expected(id verdict.CauseID) verdict.Outcome {
 		return verdict.LocalError
 	}
 	vs, _ := c.Allowed(evidence.Connect)
+	first := c.Ways[0][evidence.Connect] // what it is as a rule
 	switch {
 	case slices.Contains(vs, evidence.ConnOpen) && id == verdict.None:
 		return verdict.Open
-	case len(vs) > 0 && vs[0] == evidence.ConnRefused && len(c.Ways) > 0 && len(c.Ways[0][evidence.Connect]) == 1:
+	case len(first) == 1 && first[0] == evidence.ConnRefused:
 		return verdict.Refused
-	case slices.Contains(vs, evidence.ConnTimeout) && !slices.Contains(vs, evidence.ConnRefused):
+	case slices.Contains(first, evidence.ConnTimeout) && !slices.Contains(first, evidence.ConnRefused):
 		return verdict.Timeout
 	}
 	return verdict.Unreachable

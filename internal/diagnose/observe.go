@@ -57,6 +57,8 @@ func ObserveAddress(s *evidence.Set, a *evidence.Address) []evidence.Fact {
 	if a.Host != nil {
 		o.told(v.hosted())
 	}
+	o.unreached(v)
+	o.lostHere(v)
 	for i := range o.facts {
 		o.facts[i].ID = evidence.ID(fmt.Sprintf("e%d", i+1))
 	}

@@ -92,6 +92,9 @@ func (o *observer) dropped(v *view) {
 	const late = 20 * time.Millisecond
 	switch p := v.captured("SYN"); {
 	case p != nil && p.At > v.main.At+v.main.Took-late:
+	case p != nil && v.filtered() != nil:
+		r := v.filtered()
+		o.add(evidence.AnswerDropped, evidence.DroppedReversePath, "packets", p.At, "%s arrived on %s, where the reverse path filter (%s) drops it: the way to %v is %s", p.Flags, r.Arrives, r.RPFilter, r.Client, wayOut(r))
 	case p != nil:
 		o.add(evidence.AnswerDropped, evidence.Yes, "packets", p.At, "%s arrived on %s, but this host's TCP never got it", p.Flags, p.Interface)
 	case c != nil && c.Received > 0 && c.Dropped == 0:
@@ -109,25 +112,16 @@ func (o *observer) repeats(v *view) {
 	if v.inCall() {
 		return
 	}
-	open, failed := 0, 0
-	for i := range v.a.Attempts {
-		if v.a.Attempts[i].Connected {
-			open++
-		} else {
-			failed++
-		}
-	}
-	p := v.a.Path
-	pathAnswers := p != nil && p.AnswerTTL > 0
+	pathAnswers := v.a.Path != nil && v.a.Path.AnswerTTL > 0
 	sent, lost := v.synsSent()
-	tried, agree := v.sourcesAgree()
-	mixed := open > 0 && failed > 0 || pathAnswers && evidence.Value(p.Answer) != v.kind || v.differ() || !agree
+	tried, _ := v.sourcesAgree()
+	mixed := v.varies()
 	switch {
 	case mixed:
 		o.add(evidence.ConnectRepeat, evidence.RepeatMixed, "connect", m.At, "SYNs to the same port fare differently: %d of %d went unanswered", lost, max(sent, lost))
 	case v.kind == evidence.AnswerNone && lost >= manySYNs:
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, "path", m.At, "%d SYNs from different source ports fared alike", lost)
-	case v.kind != evidence.AnswerNone && (open+failed > 1 || pathAnswers || tried):
+	case v.kind != evidence.AnswerNone && (len(v.a.Attempts) > 1 || pathAnswers || tried):
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, "connect", m.At, "repeated SYNs got the same answer")
 	case v.kind == evidence.AnswerSYNACK:
 		o.add(evidence.ConnectRepeat, evidence.NotAsked, "connect", m.At, "the first attempt worked; it was not repeated")
@@ -140,7 +134,7 @@ func (o *observer) repeats(v *view) {
 		o.add(evidence.ProbeSources, evidence.NotAsked, "connect", m.At, "other source ports were not tried")
 	}
 	switch {
-	case v.kind == evidence.AnswerICMP:
+	case v.kind == evidence.AnswerICMP || v.kind == evidence.AnswerNone && lost == 0 && !pathAnswers:
 	case sent > 0 && lost == sent && lost >= manySYNs:
 		o.add(evidence.ProbeLoss, evidence.LossAll, "path", m.At, "all of %d SYNs went unanswered: chance loss does not do that", lost)
 	case mixed && lost > 0, lost > 0 && lost < sent, v.kind == evidence.AnswerNone && pathAnswers:
@@ -150,6 +144,13 @@ func (o *observer) repeats(v *view) {
 	case lost == 0 && sent > 0 && !slices.ContainsFunc(v.a.Attempts, v.overdue):
 		o.add(evidence.ProbeLoss, evidence.LossNone, "connect", m.At, "SYNs were sent again only because the round trip takes %s, and the kernel waits 1 s", ms(v.rtt()))
 	}
+}
+
+// varies says that SYNs to the port fared differently.
+func (v *view) varies() bool {
+	p := v.a.Path
+	_, agree := v.sourcesAgree()
+	return p != nil && p.AnswerTTL > 0 && evidence.Value(p.Answer) != v.kind || v.differ() || !agree
 }
 
 // overdue says that the SYN was sent again more often than a long round trip

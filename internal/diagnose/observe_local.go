@@ -19,6 +19,7 @@ func (o *observer) local(v *view) {
 	o.route(v)
 	o.resources(v)
 	o.ownRules(v)
+	o.ownFilter(v)
 	o.synLeft(v)
 	if m := v.main; m != nil {
 		self := m.Connected && m.Tuple.Local == m.Tuple.Remote

@@ -273,7 +273,7 @@ func (o *observer) serversAgree(n *evidence.Name) {
 // outcomes: do all addresses of the name fare alike?
 func (o *observer) outcomes(s *evidence.Set) {
 	var open, failed [2]int // IPv4, IPv6
-	n := 0
+	n, now := 0, 0
 	for i := range s.Addresses {
 		v := newView(s, &s.Addresses[i])
 		if v.main == nil || v.noFamily() {
@@ -284,17 +284,25 @@ func (o *observer) outcomes(s *evidence.Set) {
 		if v.addr().Is4() || v.addr().Is4In6() {
 			f = 0
 		}
-		if broken(v) {
-			failed[f]++
-		} else {
+		switch {
+		case !broken(v):
 			open[f]++
+		case v.varies():
+			now++ // it may have failed by chance
+		default:
+			failed[f]++
 		}
 	}
 	works, fails := open[0]+open[1], failed[0]+failed[1]
+	if works == 0 {
+		fails += now
+	}
 	switch {
 	case n == 0:
 	case n == 1 && fails == 1:
 		o.add(evidence.NameOutcomes, evidence.OutcomesOne, "connect", 0, "there is one address to connect to")
+	case fails == 0 && now > 0:
+		o.add(evidence.NameOutcomes, evidence.OutcomesAllWork, "connect", 0, "of %d addresses none fails every time", n)
 	case fails == 0:
 		o.add(evidence.NameOutcomes, evidence.OutcomesAllWork, "connect", 0, "%s", plural(n, "address works", "addresses work"))
 	case works == 0:

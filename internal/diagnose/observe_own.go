@@ -38,6 +38,89 @@ func (o *observer) ownRules(v *view) {
 	}
 }
 
+// reversePathDrops is the kernel's counter of what its reverse path filter
+// dropped; net/ipv4/proc.c.
+const reversePathDrops = "TcpExt.IPReversePathFilter"
+
+// ownFilter: did the reverse path filter of this host drop as many packets meanwhile
+// as the attempt should have had answers? IPv6 has none.
+func (o *observer) ownFilter(v *view) {
+	c := v.a.Counters
+	if c == nil || v.main == nil || v.here || v.kind != evidence.AnswerNone || v.inCall() || !v.addr().Is4() {
+		return
+	}
+	switch n := c.Delta[reversePathDrops]; {
+	case n == 0 && netstatRead(c):
+		o.add(evidence.LocalFilter, evidence.No, "counters", v.main.At, "this host's reverse path filter dropped nothing meanwhile")
+	case n > int64(v.main.Retransmits):
+		o.add(evidence.LocalFilter, evidence.Yes, "counters", v.main.At, "this host's reverse path filter dropped %s meanwhile (TcpExtIPReversePathFilter)", plural(int(n), "packet", "packets"))
+	}
+}
+
+// netstatRead says that the counters of /proc/net/netstat were read: those of
+// bytes are among them, which every attempt changes.
+func netstatRead(c *evidence.Counters) bool { return c.Delta["IpExt.OutOctets"] != 0 }
+
+// filtered is the way back by which this host's reverse path filter drops the
+// SYN-ACKs of the attempt, nil where it is not shown to: they came in by an
+// interface at which it lets nothing of the target pass, and it dropped no fewer
+// packets than there were.
+func (v *view) filtered() *evidence.Return {
+	own, c := v.a.Own, v.a.Counters
+	if own == nil || own.Return == nil || c == nil || own.Return.PassesRP == nil || *own.Return.PassesRP {
+		return nil
+	}
+	n := int64(0)
+	for i := range v.a.Packets {
+		if p := &v.a.Packets[i]; p.Kind == "tcp" && !p.Outgoing && p.Src == v.a.Addr && p.Dst == v.main.Tuple.Local && hasFlag(p.Flags, "SYN") {
+			n++
+		}
+	}
+	if n == 0 || c.Delta[reversePathDrops] < n {
+		return nil
+	}
+	return own.Return
+}
+
+// wayOut is the interface by which this host sends to the other end of a way.
+func wayOut(r *evidence.Return) string { return orWord(r.Route.Interface, "none") }
+
+// unreached: where rules of this host answer the SYN to it with RST, it does not matter
+// that nothing listens there as well.
+func (o *observer) unreached(v *view) {
+	reset := slices.ContainsFunc(o.facts, func(f evidence.Fact) bool {
+		return (f.Key == evidence.HostRule || f.Key == evidence.LocalRule) && f.Value == evidence.RuleReset ||
+			f.Key == evidence.HostDrop && f.Value == evidence.DropNetfilter && v.kind == evidence.AnswerRST
+	})
+	for i := range o.facts {
+		if f := &o.facts[i]; v.here && reset && f.Key == evidence.HostSockets && f.Value != evidence.SocketsServe {
+			f.Value = evidence.SocketsUnreached
+			f.Text += "; rules let no SYN get that far"
+		}
+	}
+}
+
+// lostHere: where SYNs are lost, did TCP send more of the attempt's than left? A
+// capture that shows one of them shows all.
+func (o *observer) lostHere(v *view) {
+	c, m := v.a.Capture, v.main
+	if c == nil || c.Received == 0 || c.Dropped > 0 || m == nil {
+		return
+	}
+	left, sent := 0, m.Retransmits+1
+	for i := range v.a.Packets {
+		if v.left(v.a.Packets[i]) {
+			left++
+		}
+	}
+	for i := range o.facts {
+		if f := &o.facts[i]; f.Key == evidence.ProbeLoss && f.Value == evidence.LossSome && 0 < left && left < sent {
+			f.Value = evidence.LossHere
+			f.Text = fmt.Sprintf("of %d SYNs that TCP sent for the attempt only %d left this host", sent, left)
+		}
+	}
+}
+
 // ownVerdict is what the rules do with a packet of the attempt, nil where that was
 // not read, or where what was read is not all that can decide: a rule of a kind
 // that is not followed, or a program that sends connections elsewhere.
@@ -126,6 +209,9 @@ func (v *view) ownStop() (*evidence.RuleVerdict, string) {
 
 // ownFinding is the answer in one sentence where rules of this host are the cause.
 func (v *view) ownFinding(c *cause.Cause) string {
+	if r := v.filtered(); r != nil {
+		return fmt.Sprintf("the SYN-ACK arrives on %s, where this host's reverse path filter drops it: the way to %v is %s", r.Arrives, r.Client, wayOut(r))
+	}
 	if r, what := v.ownStop(); r != nil && r.Rule != nil {
 		return fmt.Sprintf("a rule of this host %ss %s: %s", stops[r.Verdict].verb, what, ruleName(r.Rule))
 	}
@@ -133,19 +219,34 @@ func (v *view) ownFinding(c *cause.Cause) string {
 	case c.ID == "local-firewall-reject":
 		return "output rules of this host reject the SYN: the error is of its own making"
 	case p != nil:
-		return fmt.Sprintf("the SYN-ACK arrives on %s, but rules of this host keep it from its TCP", p.Interface)
+		return fmt.Sprintf("the SYN-ACK arrives on %s, but filters of this host keep it from its TCP", p.Interface)
 	}
 	return "output rules of this host drop the SYN: it never leaves"
 }
 
-// ownFix is what would fix it by the very rule of this host.
+// ownFix is what would fix it by the very rule or filter of this host.
 func (v *view) ownFix(out *verdict.Verdict) []verdict.Fix {
 	if out.Certainty != verdict.Certain || out.Cause != "local-firewall-drop" && out.Cause != "local-firewall-reject" {
 		return nil
+	}
+	if r := v.filtered(); r != nil {
+		return filterFixes(r)
 	}
 	r, _ := v.ownStop()
 	if r == nil || r.Rule == nil {
 		return nil
 	}
 	return ruleFixes(r.Rule)
+}
+
+// filterFixes let answers pass the reverse path filter by which they come in. The
+// larger number of an interface and of "all" counts, and 2 is the loose filter.
+func filterFixes(r *evidence.Return) []verdict.Fix {
+	fixes := []verdict.Fix{{OS: "linux", Text: "have what the answers come in by be the way there, too", Command: fmt.Sprintf("ip route add %v via <next-hop> dev %s", r.Client, r.Arrives)}}
+	if r.RPFilter == "strict" && plainName(r.Arrives) {
+		loose := fmt.Sprintf("net/ipv4/conf/%s/rp_filter", r.Arrives) // names may have dots
+		fixes = append(fixes, verdict.Fix{OS: "linux", Text: "or make the filter loose there, until reboot", Command: "sysctl -w " + loose + "=2"},
+			verdict.Fix{OS: "linux", Text: "keep it loose", Command: fmt.Sprintf("echo %s = 2 > /etc/sysctl.d/90-rp-filter.conf", loose)})
+	}
+	return fixes
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 	"github.com/tcpwhy/tcpwhy/internal/flow"
 	"github.com/tcpwhy/tcpwhy/internal/verdict"
@@ -119,7 +121,7 @@ func TestOwnRules(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := ownSet(tt.syn, tt.answer)
 			a := &s.Addresses[0]
-			a.Counters = &evidence.Counters{ConntrackCount: 1, ConntrackMax: 100}
+			a.Counters = counted(0)
 			at := &a.Attempts[0]
 			icmp := func(from string) []evidence.SocketError {
 				return []evidence.SocketError{{Errno: "EHOSTUNREACH", Type: 3, Code: 13, From: netip.MustParseAddr(from), At: time.Millisecond}}
@@ -169,7 +171,9 @@ func TestOwnRules(t *testing.T) {
 
 // What rules out own rules is that no rule stops the packets.
 func TestOwnRulesRuledOutBy(t *testing.T) {
-	d := Diagnose(ownSet("accept", "accept"))
+	s := ownSet("accept", "accept")
+	s.Addresses[0].Counters = counted(0)
+	d := Diagnose(s)
 	keys := map[evidence.ID]evidence.Key{}
 	for _, f := range d.Facts {
 		keys[f.ID] = f.Key
@@ -177,7 +181,7 @@ func TestOwnRulesRuledOutBy(t *testing.T) {
 	for _, r := range d.Verdict.RuledOut {
 		if r.Cause == "local-firewall-drop" {
 			for _, id := range r.Because {
-				if k := keys[id]; k != evidence.LocalRule && k != evidence.LocalBack {
+				if k := keys[id]; k != evidence.LocalRule && k != evidence.LocalBack && k != evidence.LocalFilter && k != evidence.Connect && k != evidence.TargetHere {
 					t.Errorf("ruled out by %s", k)
 				}
 			}
@@ -259,5 +263,150 @@ func TestPlanOwnRules(t *testing.T) {
 		a.Attempts[0] = evidence.Attempt{Tuple: a.Attempts[0].Tuple, Connected: true, Took: time.Millisecond}
 	}) {
 		t.Error("planned for a connection that works")
+	}
+}
+
+// counted are the counters of a host that keeps a connection table, with what its
+// reverse path filter dropped.
+func counted(drops int64) *evidence.Counters {
+	c := &evidence.Counters{ConntrackCount: 1, ConntrackMax: 100, Delta: map[string]int64{"IpExt.OutOctets": 60}}
+	if drops > 0 {
+		c.Delta[reversePathDrops] = drops
+	}
+	return c
+}
+
+// TestOwnFilter: the reverse path filter of this host is the cause only where it lets
+// nothing of the target pass by the interface that the answers came in by, and
+// dropped as many packets as came.
+func TestOwnFilter(t *testing.T) {
+	yes, no := true, false
+	for _, tt := range []struct {
+		name    string
+		passes  *bool
+		drops   int64
+		come    int
+		answer  string // what rules do with it
+		certain verdict.CauseID
+		finding string
+	}{
+		{"it drops them all", &no, 4, 4, "accept", "local-firewall-drop", "the SYN-ACK arrives on eth1, where this host's reverse path filter drops it: the way to 198.51.100.7 is eth0"},
+		{"others, too", &no, 9, 4, "accept", "local-firewall-drop", "reverse path filter"},
+		{"a rule would as well", &no, 4, 4, "drop", "local-firewall-drop", "reverse path filter"},
+		{"fewer than came", &no, 3, 4, "accept", "", "no known cause fits"},
+		{"it drops nothing", &no, 0, 4, "accept", "", "no known cause fits"},
+		{"it lets them pass", &yes, 4, 4, "accept", "", "no known cause fits"},
+		{"not known to", nil, 4, 4, "accept", "", "no known cause fits"},
+		{"a rule drops what it lets pass", &yes, 4, 4, "drop", "local-firewall-drop", "a rule of this host drops the SYN-ACK"},
+		{"nothing comes", &no, 4, 0, "accept", "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := ownSet("accept", tt.answer)
+			a := &s.Addresses[0]
+			a.Counters = counted(tt.drops)
+			a.Attempts[0].Retransmits = 3
+			a.Capture = &evidence.Capture{Received: 10}
+			a.Packets = []evidence.Packet{{Interface: "eth0", Kind: "tcp", Flags: "SYN", Outgoing: true, Src: ownClient, Dst: a.Addr}}
+			for range tt.come {
+				a.Packets = append(a.Packets, evidence.Packet{Interface: "eth1", Kind: "tcp", Flags: "SYN,ACK", Src: a.Addr, Dst: ownClient})
+			}
+			a.Own.Return = &evidence.Return{Client: a.Addr.Addr(), Arrives: "eth1", Route: evidence.Route{Interface: "eth0"}, RPFilter: "strict", PassesRP: tt.passes}
+			v := Diagnose(s).Verdict
+			certain := verdict.CauseID("")
+			if v.Certainty == verdict.Certain {
+				certain = v.Cause
+			}
+			if certain != tt.certain || !strings.Contains(v.Finding, tt.finding) {
+				t.Errorf("%s %s: %s", v.Certainty, v.Cause, v.Finding)
+			}
+			if tt.come == 0 && slices.ContainsFunc(v.Candidates, func(c verdict.Candidate) bool { return c.Cause == "local-firewall-drop" }) {
+				t.Errorf("candidates: %v", v.Candidates)
+			}
+			if strings.Contains(tt.finding, "reverse path filter") {
+				var commands []string
+				for _, f := range v.Fix {
+					commands = append(commands, f.Command)
+				}
+				want := []string{"ip route add 198.51.100.7 via <next-hop> dev eth1", "sysctl -w net/ipv4/conf/eth1/rp_filter=2",
+					"echo net/ipv4/conf/eth1/rp_filter = 2 > /etc/sysctl.d/90-rp-filter.conf"}
+				if diff := cmp.Diff(want, commands); diff != "" {
+					t.Error(diff)
+				}
+			}
+		})
+	}
+}
+
+// TestOwnFilterUnseen: without the packets the counter alone makes it likelier, or
+// rules it out.
+func TestOwnFilterUnseen(t *testing.T) {
+	rank := func(drops int64) int {
+		s := ownSet("accept", "accept")
+		s.Addresses[0].Counters = counted(drops)
+		s.Addresses[0].Attempts[0].Retransmits = 3
+		return slices.IndexFunc(Diagnose(s).Verdict.Candidates, func(c verdict.Candidate) bool { return c.Cause == "local-firewall-drop" })
+	}
+	few, many, none := rank(2), rank(4), rank(0)
+	if many < 0 || few <= many || none >= 0 {
+		t.Errorf("place among the candidates with 4 drops %d, 2 drops %d, none %d", many, few, none)
+	}
+}
+
+// TestLostHere: SYNs of an attempt that TCP sent and that did not leave were lost
+// here. A rule that limits the rate does that, and a queue of the interface.
+func TestLostHere(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		left, again    int    // SYNs of the attempt in the capture, and how many TCP sent again
+		syn            string // what rules do with them
+		certain, first verdict.CauseID
+	}{
+		{"one stayed", 1, 1, "depends", "", "local-firewall-drop"},
+		{"no rule stops it", 1, 1, "accept", "packet-loss", "packet-loss"},
+		{"all left", 2, 1, "depends", "", "packet-loss"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := ownSet(tt.syn, "accept")
+			a := &s.Addresses[0]
+			a.Counters = counted(0)
+			at := &a.Attempts[0]
+			at.Pending, at.Connected, at.Took, at.RTT, at.Retransmits = false, true, 1002*time.Millisecond, time.Millisecond, tt.again
+			a.Capture = &evidence.Capture{Received: 10}
+			for range tt.left {
+				a.Packets = append(a.Packets, evidence.Packet{Interface: "eth0", Kind: "tcp", Flags: "SYN", Outgoing: true, Src: ownClient, Dst: a.Addr})
+			}
+			a.Packets = append(a.Packets, evidence.Packet{Interface: "eth0", Kind: "tcp", Flags: "SYN,ACK", Src: a.Addr, Dst: ownClient})
+			a.Session = &evidence.Session{End: "none", Got: "220 ready\r\n"}
+			d := Diagnose(s)
+			v := d.Verdict
+			certain := verdict.CauseID("")
+			if v.Certainty == verdict.Certain {
+				certain = v.Cause
+			}
+			if v.Cause != tt.first || certain != tt.certain {
+				t.Errorf("%s %v", v.Certainty, v.Candidates)
+			}
+			if local := slices.ContainsFunc(v.Candidates, func(c verdict.Candidate) bool { return c.Cause == "local-firewall-drop" }); local != (tt.first == "local-firewall-drop") {
+				t.Errorf("own rules are left: %v", local)
+			}
+		})
+	}
+}
+
+// TestUnreached: where a rule here resets the SYN to this very host, that nothing
+// listens there does not matter; where none does, it is the cause.
+func TestUnreached(t *testing.T) {
+	for syn, want := range map[string]verdict.CauseID{"reset": "local-firewall-reject", "accept": "no-listener"} {
+		s := ownSet(syn, "accept")
+		a := &s.Addresses[0]
+		a.Counters = counted(0)
+		a.Route = &evidence.Route{Local: true, Type: "local", Interface: "lo", Source: ownClient.Addr()}
+		a.Listeners = &evidence.Listeners{Total: 1}
+		at := &a.Attempts[0]
+		at.Pending, at.Took, at.Errno, at.Retransmits = false, time.Millisecond, "ECONNREFUSED", 0
+		v := Diagnose(s).Verdict
+		if !slices.ContainsFunc(v.Candidates, func(c verdict.Candidate) bool { return c.Cause == want }) || v.Cause != want {
+			t.Errorf("rules %s it: %s %v", syn, v.Certainty, v.Candidates)
+		}
 	}
 }

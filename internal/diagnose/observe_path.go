@@ -170,6 +170,10 @@ func (o *observer) path(v *view) {
 	b := v.a.OtherPath
 	last, other := lastHop(p), lastHop(b)
 	switch {
+	case !v.heardOut(p):
+		// Given up before the host could have answered.
+	case v.kind == evidence.AnswerNone && v.varies():
+		// Another SYN was answered, so that it is by chance how far these came.
 	case last == 0 && other == 0 && v.a.Route != nil && v.a.Route.Type == "unicast" && !v.a.Route.Gateway.IsValid():
 		o.add(evidence.PathEnd, evidence.PathOnLink, "path", p.At, "no router stands in between")
 	case last < other && triedTwice(p, last+1) && !p.Uneven && !b.Uneven:

@@ -50,7 +50,7 @@ func (o *observer) hostAnswers(v *view) {
 		o.add(evidence.HostAnswers, evidence.ResetsOnly, "path", b.At, "a RST comes back for port %d of %v", b.Port, v.addr())
 	case v.reached(b):
 		o.add(evidence.HostAnswers, evidence.Yes, "path", b.At, "%v answers on port %d (%s)", v.addr(), b.Port, b.Answer)
-	case b != nil:
+	case b != nil && b.Took >= v.rtt():
 		what, does := fmt.Sprintf("port %d", b.Port), "gets"
 		if echo != nil {
 			what, does = what+" and ICMP echo", "get"

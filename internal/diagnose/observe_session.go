@@ -174,7 +174,7 @@ func (o *observer) large(s *evidence.Session) {
 		o.add(evidence.SessionLarge, evidence.LargePasses, "session", s.At, "%d bytes in full segments were acknowledged", m.LargeBytes)
 	case m.SmallAcked && m.MSSAcked:
 		o.add(evidence.SessionLarge, evidence.LargeStalls, "session", s.At, "segments of %d bytes vanish, the same data in segments of %d passes", m.MSS, m.MSSTried)
-	case m.SmallAcked:
+	case m.SmallAcked && m.MSSTried > 0:
 		o.add(evidence.SessionLarge, evidence.LargeDead, "session", s.At, "small data passes, large does not, in segments of %d neither", m.MSSTried)
 	}
 }

@@ -145,13 +145,15 @@ func (w *recorded) observe(o *observer) {
 	if r.Began && w.elsewhere() {
 		o.add(evidence.SynLeft, evidence.Yes, source, 0, "the SYN is in the capture")
 	}
+	after := &observer{addr: o.addr}
+	if w.answer() == evidence.AnswerSYNACK {
+		w.session(after)
+	}
 	w.result(o)
-	w.repeats(o)
+	w.repeats(o, ending(after.facts))
 	w.icmp(o)
 	w.distance(o)
-	if w.answer() == evidence.AnswerSYNACK {
-		w.session(o)
-	}
+	o.facts = append(o.facts, after.facts...)
 	switch {
 	case w.Compared:
 		w.otherSide(o)
@@ -213,8 +215,9 @@ func (w *recorded) gaveUp() bool {
 	return !w.r.ACK && len(w.r.Resets) > 0 && !w.r.Resets[0].FromServer && w.r.Resets[0].At >= w.r.SYNACK
 }
 
-// repeats: how do all SYNs to the port in the capture fare?
-func (w *recorded) repeats(o *observer) {
+// repeats: how do all SYNs to the port in the capture fare? A session that fails
+// does so whatever was lost before, and however others fared.
+func (w *recorded) repeats(o *observer, how end) {
 	const source = "capture"
 	r, p := w.r, w.Peers
 	if !r.Began {
@@ -227,11 +230,13 @@ func (w *recorded) repeats(o *observer) {
 	sent := r.SYNCount + p.SYNs
 	switch all := lost + p.LostSYNs; {
 	case p.Changed:
+	case p.Other > 0 && how != fine:
+	case p.Other == 0 && p.Silent > 0:
 	case p.Other > 0:
 		o.add(evidence.ConnectRepeat, evidence.RepeatMixed, source, 0, "%s to the same port ended otherwise", plural(p.Other, "attempt", "attempts"))
 	case w.answer() == evidence.AnswerNone && all >= manySYNs && p.Same > 0:
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, source, 0, "%s from different source ports fared alike", plural(p.Same+1, "attempt", "attempts"))
-	case w.answer() == evidence.AnswerNone && w.Server != nil && w.Server.SYNACKCount >= 3:
+	case w.answer() == evidence.AnswerNone && w.Compared && w.Server != nil && w.Server.SYNACKCount >= manySYNs:
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, source, 0, "%d SYN-ACKs left the host, and none arrived", w.Server.SYNACKCount)
 	case w.answer() != evidence.AnswerNone && p.Same > 0:
 		o.add(evidence.ConnectRepeat, evidence.RepeatSteady, source, 0, "%s had the same answer", plural(p.Same+1, "attempt", "attempts"))
@@ -241,7 +246,8 @@ func (w *recorded) repeats(o *observer) {
 	switch all := lost + p.LostSYNs; {
 	case w.answer() == evidence.AnswerICMP:
 	case w.gaveUp(): // a SYN-ACK that was lost and sent again comes late, too
-	case all == 0 && w.again() && r.SYNACKCount+r.Resent < manyACKs: // no SYN was lost, but perhaps the ACKs
+	case how != fine && all > 0: // which is not why it failed
+	case how != failed && all == 0 && w.mayBeLost(): // no SYN was, but perhaps what followed
 	case all == sent && all >= manySYNs && p.Other == 0 && !p.Changed:
 		o.add(evidence.ProbeLoss, evidence.LossAll, source, 0, "all of %d SYNs went unanswered: chance loss does not do that", all)
 	case all > 0 && all < sent && w.roundTrip() < 900*time.Millisecond:
@@ -249,7 +255,7 @@ func (w *recorded) repeats(o *observer) {
 	case all == 0:
 		o.add(evidence.ProbeLoss, evidence.LossNone, source, 0, "no SYN had to be sent twice")
 	}
-	if w.answer() == evidence.AnswerSYNACK && p.Other == 0 && lost == 0 {
+	if w.answer() == evidence.AnswerSYNACK && p.Other+p.Silent == 0 && lost == 0 {
 		o.add(evidence.ProbeSources, evidence.NotAsked, source, 0, "nothing in the capture depends on the source port")
 		o.add(evidence.NeighOwners, evidence.NotAsked, source, 0, "nothing gave reason to look for a second owner of the address")
 	}
@@ -271,37 +277,6 @@ func (w *recorded) roundTrip() time.Duration {
 		}
 	}
 	return 0
-}
-
-func (w *recorded) icmp(o *observer) {
-	const source = "capture"
-	e := w.hard()
-	if e == nil || w.answer() != evidence.AnswerICMP {
-		return
-	}
-	target := w.Tuple.Remote.Addr()
-	code := icmpCode(target.Is4() || target.Is4In6(), e.Type, e.Code)
-	o.add(evidence.ICMPCode, code, source, e.At, "the ICMP error says %s (type %d code %d)", icmpWords[code], e.Type, e.Code)
-	switch {
-	case !w.elsewhere():
-		o.add(evidence.ICMPFrom, evidence.FromHereTarget, source, e.At, "the ICMP error was made on the client's host, which is the target")
-	case e.From == w.Tuple.Local.Addr():
-		o.add(evidence.ICMPFrom, evidence.FromHere, source, e.At, "the ICMP error comes from the client's own host")
-	case e.From == target:
-		o.add(evidence.ICMPFrom, evidence.FromTarget, source, e.At, "the ICMP error comes from the target's own address %v", e.From)
-	default:
-		o.add(evidence.ICMPFrom, evidence.FromRouter, source, e.At, "the ICMP error comes from %v, which is not the target", e.From)
-	}
-	switch d := e.At; {
-	case d < icmpAtOnce:
-		o.add(evidence.ICMPDelay, evidence.DelayNone, source, e.At, "the ICMP error came at once, after %s", ms(d))
-	case d >= icmpLate:
-		o.add(evidence.ICMPDelay, evidence.DelayLate, source, e.At, "the ICMP error came late, after %s, as after an address resolution that failed", ms(d))
-	}
-	switch e.Quote {
-	case evidence.QuoteIntact, evidence.QuoteRewritten:
-		o.add(evidence.ICMPQuote, evidence.Value(e.Quote), source, e.At, "the packet it quotes is the client's SYN, %s", e.Quote)
-	}
 }
 
 // distance compares how far the RST travelled with the server's other packets. If

@@ -2,6 +2,8 @@ package diagnose
 
 import (
 	"bytes"
+	"slices"
+	"time"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 )
@@ -66,6 +68,10 @@ func (w *recorded) session(o *observer) {
 		return
 	}
 	a, b := distanceOf(r.ServerTTL), distanceOf(x.TTL)
+	same := func(x evidence.RecordedReset) bool { return x.FromServer && x.TTL == r.ServerTTL }
+	if a != b && slices.ContainsFunc(r.Resets, same) || r.Place == "between" && max(a-b, b-a) == 1 {
+		return // one before the router that captures, one behind it
+	}
 	val := evidence.DistanceHost
 	switch {
 	case b > a:
@@ -82,10 +88,57 @@ func (w *recorded) session(o *observer) {
 // tcp_synack_retries).
 const manyACKs = 6
 
+// longSilence is how long a capture must go on for a lost answer to be sent again
+// at least 6 times: from 200 ms on, each time after twice as long (RFC 6298
+// section 5).
+const longSilence = 15 * time.Second
+
+// mayBeLost says that what followed the handshake may be lost by chance.
+func (w *recorded) mayBeLost() bool {
+	r := w.r
+	switch {
+	case w.again():
+		return r.SYNACKCount+r.Resent < manyACKs
+	case r.ZeroWindow || r.ClientBytes == 0:
+		return false
+	case r.Unacked > 0:
+		return r.Unacked < r.ClientBytes || r.Resent < manyACKs
+	case r.ServerBytes > 0 || r.FINServer > 0: // or it would not have ended there
+		return false
+	case w.Compared && w.Server != nil:
+		return w.Server.ServerBytes > 0
+	}
+	return w.elsewhere() && r.Place != "server" && r.Watched < longSilence
+}
+
+// end is how a session came out.
+type end uint8
+
+const (
+	fine   end = iota
+	silent     // no answer, and nothing that says why
+	failed     // it shows a fault of its own
+)
+
+// ending takes it from the facts about the session.
+func ending(session []evidence.Fact) (how end) {
+	for _, f := range session {
+		switch {
+		case f.Key == evidence.SessionEnd && f.Value != evidence.EndNone,
+			f.Key == evidence.SessionWindow && f.Value == evidence.WindowZero,
+			f.Key == evidence.SessionReply && slices.Contains([]evidence.Value{evidence.ReplyOther, evidence.ReplyGateway, evidence.ReplyTLSError, evidence.ReplyCut}, f.Value):
+			return failed
+		case f.Key == evidence.SessionReply && f.Value == evidence.ReplyNothing:
+			how = silent
+		}
+	}
+	return how
+}
+
 // again says that the server, or what answers for it, repeats its SYN-ACK though
 // the client has acknowledged it, and sent nothing else.
 func (w *recorded) again() bool {
-	return w.r.SYNACKCount > 1 && w.r.ACK && w.r.ServerBytes == 0 && w.r.FINServer == 0 && w.ended() == nil && w.r.SYNCount == 1
+	return w.r.SYNACKAgain && w.r.ServerBytes == 0 && w.r.FINServer == 0 && w.ended() == nil && w.r.SYNCount == 1
 }
 
 // end: who ended the connection, and did our data make it?
@@ -124,6 +177,7 @@ func (w *recorded) reply(o *observer) {
 		o.add(evidence.SessionReply, evidence.ReplyNothing, source, 0, "the server answered nothing to %d bytes", r.ClientBytes)
 	case w.ended() != nil && isTLS(r.ClientData) && isTLS(r.ServerData):
 		// The RST may follow an alert that cannot be read.
+	case w.ended() != nil && !r.Began && r.ServerBytes <= 1: // what the server sent before is not known
 	case w.ended() != nil:
 		o.add(evidence.SessionReply, evidence.ReplyCut, source, 0, "the connection was reset after %d bytes of the server", r.ServerBytes)
 	case gateway:
@@ -203,6 +257,9 @@ func (w *recorded) otherSide(o *observer) {
 	}
 	text := "the RST is in the capture at the server's side, too"
 	if !sent {
+		if x := w.ended(); x != nil && x.TTL == w.r.ServerTTL {
+			return // it came as far as the host's packets: the capture may miss it
+		}
 		text = "the server's side never sent the RST that the client got"
 	}
 	o.add(evidence.HostReset, yesNo(sent), source, 0, "%s", text)

@@ -40,6 +40,22 @@ func refused(ttl int) *evidence.Recording {
 	})
 }
 
+// rejected is a recording of SYNs, a second apart from 0 to the time, and then of
+// errors of the target that come together 1 ms after the last one.
+func rejected(last, errors int) *evidence.Recording {
+	return change(syns(last+1), func(r *evidence.Recording) {
+		at := max(time.Duration(last)*time.Second, 2800*time.Millisecond) + time.Millisecond
+		if errors > 1 {
+			r.SYNs = append(r.SYNs, 2*time.Second, 2200*time.Millisecond)
+			r.SYNCount += 2
+		}
+		for range errors {
+			r.ICMP = append(r.ICMP, evidence.SocketError{At: at, Type: 3, Code: 1, TTL: 60, From: netip.MustParseAddr("198.51.100.7"), Quote: evidence.QuoteIntact})
+			at += time.Millisecond
+		}
+	})
+}
+
 // opened is a connection on which the client sent data.
 func opened(f func(*evidence.Recording)) *evidence.Recording {
 	return change(syns(1), func(r *evidence.Recording) {
@@ -80,7 +96,9 @@ func TestConversation(t *testing.T) {
 			verdict.Degraded, verdict.Unknown, nil, []verdict.CauseID{"none"}},
 		{"lost on the way", conversation(syns(4), &evidence.Recording{Place: "server"}, evidence.Peers{}), verdict.Timeout, verdict.Narrowed,
 			[]verdict.CauseID{"path-firewall-drop", "host-down", "path-blackhole"}, []verdict.CauseID{"return-path-lost", "host-firewall-drop"}},
-		{"answer lost", conversation(syns(4), at(syns(4), func(r *evidence.Recording) { r.SYNACK, r.SYNACKCount = time.Millisecond, 4 }), evidence.Peers{}),
+		{"answer lost, perhaps by chance", conversation(syns(4), at(syns(4), func(r *evidence.Recording) { r.SYNACK, r.SYNACKCount = time.Millisecond, 4 }), evidence.Peers{}),
+			verdict.Timeout, verdict.Narrowed, []verdict.CauseID{"return-path-lost", "packet-loss"}, []verdict.CauseID{"host-firewall-drop", "path-firewall-drop"}},
+		{"answer lost", conversation(syns(4), at(syns(4), func(r *evidence.Recording) { r.SYNACK, r.SYNACKCount = time.Millisecond, 8 }), evidence.Peers{}),
 			verdict.Timeout, verdict.Certain, []verdict.CauseID{"return-path-lost"}, nil},
 		{"swallowed by the host", conversation(syns(4), at(syns(4), same), evidence.Peers{}), verdict.Timeout, verdict.Narrowed,
 			[]verdict.CauseID{"host-firewall-drop", "accept-queue-full", "tcp-signature-required"}, []verdict.CauseID{"return-path-lost", "path-firewall-drop"}},
@@ -115,23 +133,71 @@ func TestConversation(t *testing.T) {
 			r.Resets = []evidence.RecordedReset{{At: 9 * time.Millisecond, FromServer: true, TTL: 60, Valid: true}}
 		}), nil, evidence.Peers{}), verdict.Reset, verdict.Narrowed, []verdict.CauseID{"tls-failed", "reset-mid-stream"}, []verdict.CauseID{"none"}},
 		{"final ACK not taken", conversation(opened(func(r *evidence.Recording) {
-			r.ClientBytes, r.ClientData, r.SYNACKCount = 0, nil, 4
+			r.ClientBytes, r.ClientData, r.SYNACKCount, r.SYNACKAgain = 0, nil, 4, true
 		}), nil, evidence.Peers{}), verdict.Degraded, verdict.Narrowed,
 			[]verdict.CauseID{"accept-queue-full", "path-firewall-drop", "packet-loss"}, []verdict.CauseID{"none", "syn-queue-full"}},
 		{"final ACK never taken", conversation(opened(func(r *evidence.Recording) {
-			r.ClientBytes, r.ClientData, r.SYNACKCount = 0, nil, 6
+			r.ClientBytes, r.ClientData, r.SYNACKCount, r.SYNACKAgain = 0, nil, 6, true
 		}), nil, evidence.Peers{}), verdict.Degraded, verdict.Narrowed,
 			[]verdict.CauseID{"accept-queue-full", "path-firewall-drop"}, []verdict.CauseID{"none", "packet-loss"}},
 		{"final ACK never taken, nor data", conversation(opened(func(r *evidence.Recording) {
-			r.SYNACKCount, r.Resent, r.Unacked, r.ServerBytes, r.ServerData = 3, 4, 100, 0, nil
+			r.SYNACKCount, r.SYNACKAgain, r.Resent, r.Unacked = 3, true, 4, 100
 		}), nil, evidence.Peers{}), verdict.Degraded, verdict.Narrowed,
 			[]verdict.CauseID{"accept-queue-full", "path-firewall-drop"}, []verdict.CauseID{"none", "packet-loss"}},
-		{"final ACK lost, perhaps by chance", conversation(opened(func(r *evidence.Recording) { r.ClientBytes, r.ClientData, r.SYNACKCount = 0, nil, 4 }),
+		{"final ACK lost, perhaps by chance", conversation(opened(func(r *evidence.Recording) {
+			r.ClientBytes, r.ClientData, r.SYNACKCount, r.SYNACKAgain = 0, nil, 4, true
+		}),
 			at(opened(func(r *evidence.Recording) { r.ClientBytes, r.ClientData, r.SYNACKCount, r.ACK = 0, nil, 4, false }), same), evidence.Peers{}),
 			verdict.Degraded, verdict.Narrowed, []verdict.CauseID{"path-firewall-drop", "packet-loss"}, []verdict.CauseID{"accept-queue-full"}},
-		{"final ACK lost", conversation(opened(func(r *evidence.Recording) { r.ClientBytes, r.ClientData, r.SYNACKCount = 0, nil, 6 }),
+		{"final ACK lost", conversation(opened(func(r *evidence.Recording) {
+			r.ClientBytes, r.ClientData, r.SYNACKCount, r.SYNACKAgain = 0, nil, 6, true
+		}),
 			at(opened(func(r *evidence.Recording) { r.ClientBytes, r.ClientData, r.SYNACKCount, r.ACK = 0, nil, 6, false }), same), evidence.Peers{}),
 			verdict.Degraded, verdict.Certain, []verdict.CauseID{"path-firewall-drop"}, nil},
+		{"reset at once, after a SYN was lost", conversation(opened(func(r *evidence.Recording) {
+			r.ClientBytes, r.ClientData, r.SYNCount, r.SYNs, r.SYNACK = 0, nil, 2, []time.Duration{0, time.Second}, 1001*time.Millisecond
+			r.Resets = []evidence.RecordedReset{{At: 1002 * time.Millisecond, FromServer: true, TTL: 60, Valid: true}}
+		}), nil, evidence.Peers{}), verdict.Reset, verdict.Narrowed, []verdict.CauseID{"reset-on-accept"}, []verdict.CauseID{"packet-loss", "none"}},
+		{"closed at once, other attempts unanswered", conversation(opened(func(r *evidence.Recording) { r.FINServer = 2 * time.Millisecond }), nil,
+			evidence.Peers{Same: 3, Silent: 2, SYNs: 9, LostSYNs: 6}), verdict.Degraded, verdict.Narrowed, []verdict.CauseID{"closed-on-accept"}, []verdict.CauseID{"packet-loss", "none"}},
+		{"bad gateway, others otherwise", conversation(opened(func(r *evidence.Recording) { r.ServerBytes, r.ServerData = 15, []byte("HTTP/1.1 502 Bad") }), nil,
+			evidence.Peers{Same: 1, Other: 2, SYNs: 9, LostSYNs: 6}), verdict.Degraded, verdict.Narrowed, []verdict.CauseID{"http-gateway-error"}, []verdict.CauseID{"packet-loss", "syn-queue-full"}},
+		{"refused, other attempts unanswered", conversation(refused(60), nil, evidence.Peers{Same: 2, Silent: 3, SYNs: 14, LostSYNs: 12}),
+			verdict.Refused, verdict.Narrowed, []verdict.CauseID{"no-listener", "host-firewall-reset", "packet-loss"}, nil},
+		{"answer lost, or none", conversation(opened(func(*evidence.Recording) {}), nil, evidence.Peers{}),
+			verdict.Degraded, verdict.Narrowed, []verdict.CauseID{"application-silent", "never-accepted", "packet-loss"}, nil},
+		{"no answer for long", conversation(opened(func(r *evidence.Recording) { r.Watched = 20 * time.Second }), nil, evidence.Peers{}),
+			verdict.Degraded, verdict.Narrowed, []verdict.CauseID{"application-silent", "never-accepted"}, []verdict.CauseID{"packet-loss"}},
+		{"no answer, at the server", conversation(opened(func(r *evidence.Recording) { r.Place = "server" }), nil, evidence.Peers{}),
+			verdict.Degraded, verdict.Narrowed, []verdict.CauseID{"application-silent", "never-accepted"}, []verdict.CauseID{"packet-loss"}},
+		{"no answer, after a SYN was lost", conversation(opened(func(r *evidence.Recording) {
+			r.SYNCount, r.SYNs, r.SYNACK = 2, []time.Duration{0, time.Second}, 1001*time.Millisecond
+		}), nil, evidence.Peers{}), verdict.Degraded, verdict.Narrowed, []verdict.CauseID{"application-silent", "never-accepted", "packet-loss"}, nil},
+		{"request lost, perhaps by chance", conversation(opened(func(r *evidence.Recording) { r.Unacked, r.Resent = 18, 3 }), nil, evidence.Peers{}),
+			verdict.Degraded, verdict.Narrowed, []verdict.CauseID{"path-firewall-drop", "mtu-blackhole", "packet-loss"}, []verdict.CauseID{"none"}},
+		{"request lost", conversation(opened(func(r *evidence.Recording) { r.Unacked, r.Resent = 18, 8 }), nil, evidence.Peers{}),
+			verdict.Degraded, verdict.Narrowed, []verdict.CauseID{"path-firewall-drop", "mtu-blackhole"}, []verdict.CauseID{"none", "packet-loss"}},
+		{"rejected by the host after SYNs were lost", conversation(rejected(3, 1), nil, evidence.Peers{}),
+			verdict.Unreachable, verdict.Narrowed, []verdict.CauseID{"host-firewall-reject", "nat-dead-backend"}, nil},
+		{"rejected for SYNs that waited", conversation(rejected(1, 3), nil, evidence.Peers{}),
+			verdict.Unreachable, verdict.Narrowed, []verdict.CauseID{"nat-dead-backend"}, []verdict.CauseID{"host-firewall-reject"}},
+		{"RST that the server's capture may miss", conversation(opened(func(r *evidence.Recording) {
+			r.Resets = []evidence.RecordedReset{{At: 2 * time.Millisecond, FromServer: true, TTL: 60, Valid: true}}
+		}), at(opened(same), same), evidence.Peers{}), verdict.Reset, verdict.Narrowed, []verdict.CauseID{"reset-on-accept", "reset-mid-stream"}, []verdict.CauseID{"path-firewall-reset"}},
+		{"reset, from before the capture", conversation(opened(func(r *evidence.Recording) {
+			r.Began, r.SYNCount, r.SYNs, r.ClientData, r.ServerBytes = false, 0, nil, nil, 1
+			r.Resets = []evidence.RecordedReset{{At: 2 * time.Millisecond, FromServer: true, TTL: 60, Valid: true}}
+		}), nil, evidence.Peers{}), verdict.Reset, verdict.Narrowed, []verdict.CauseID{"reset-on-accept", "reset-mid-stream"}, []verdict.CauseID{"path-firewall-reset"}},
+		{"reset, captured on a router", conversation(opened(func(r *evidence.Recording) {
+			r.Place = "between"
+			r.Resets = []evidence.RecordedReset{{At: 2 * time.Millisecond, FromServer: true, TTL: 61, Valid: true}}
+		}), nil, evidence.Peers{}), verdict.Reset, verdict.Narrowed, []verdict.CauseID{"reset-on-accept", "reset-mid-stream", "path-firewall-reset", "syn-proxy-dead-backend"}, nil},
+		{"reset, seen before and behind a router", conversation(opened(func(r *evidence.Recording) {
+			r.Resets = []evidence.RecordedReset{{At: 2 * time.Millisecond, FromServer: true, TTL: 61, Valid: true}, {At: 2 * time.Millisecond, FromServer: true, TTL: 60, Valid: true}}
+		}), nil, evidence.Peers{}), verdict.Reset, verdict.Narrowed, []verdict.CauseID{"reset-on-accept", "reset-mid-stream", "path-firewall-reset"}, nil},
+		{"SYN-ACK lost, not its ACK", conversation(opened(func(r *evidence.Recording) {
+			r.Place, r.ClientBytes, r.ClientData, r.SYNACKCount = "server", 0, nil, 2
+		}), nil, evidence.Peers{}), verdict.Open, verdict.Narrowed, []verdict.CauseID{"none", "application-silent"}, nil},
 		{"too late for the client", conversation(change(syns(2), func(r *evidence.Recording) {
 			r.SYNACK, r.SYNACKCount = 3*time.Second, 1
 			r.Resets = []evidence.RecordedReset{{At: 3 * time.Second, TTL: 64, Valid: true}}

@@ -268,15 +268,22 @@ func (v *view) synsSent() (sent, lost int) {
 		if t.Syscall != "" && t.Errno != "ECONNREFUSED" {
 			continue
 		}
-		sent++
-		// A SYN sent again was lost only where the round trip is known to be
-		// shorter than the second that the kernel waits.
-		if rtt := v.rtt(); t.Pending || t.Errno == "ETIMEDOUT" || rtt > 0 && rtt < 900*time.Millisecond {
-			sent += t.Retransmits
+		rtt := v.rtt()
+		switch {
+		case t.Pending || t.Errno == "ETIMEDOUT":
+			for n := range 1 + t.Retransmits { // one a second at most
+				if v.waited(t.Took - time.Duration(n)*time.Second) {
+					sent++
+					lost++
+				}
+			}
+		case rtt > 0 && rtt < 900*time.Millisecond:
+			// A SYN sent again was lost only where the round trip is known to be
+			// shorter than the second that the kernel waits.
+			sent += 1 + t.Retransmits
 			lost += t.Retransmits
-		}
-		if t.Pending || t.Errno == "ETIMEDOUT" {
-			lost++
+		default:
+			sent++
 		}
 	}
 	for _, answers := range v.sources() {
@@ -287,8 +294,7 @@ func (v *view) synsSent() (sent, lost int) {
 			}
 		}
 	}
-	// An answer that takes longer than the trace listened is not missing there.
-	if p := v.a.Path; p != nil && p.AnswerTTL == 0 && (v.kind == evidence.AnswerNone || v.rtt() > 0) && p.Took >= 2*v.rtt() {
+	if p := v.a.Path; p != nil && p.AnswerTTL == 0 && v.waited(p.Took) {
 		sent += p.Unanswered
 		lost += p.Unanswered
 	}
@@ -296,6 +302,29 @@ func (v *view) synsSent() (sent, lost int) {
 		sent++ // the one of the trace that the port answered
 	}
 	return sent, lost
+}
+
+// Farthest is longer than any usual round trip, one by two satellites included.
+const Farthest = 1500 * time.Millisecond
+
+// waited says that an answer was waited for so long that it is missing. While the
+// round trip is not known, what is near may be silent, or all of it far away.
+func (v *view) waited(took time.Duration) bool {
+	if rtt := v.rtt(); rtt > 0 {
+		return took >= 2*rtt
+	}
+	return took >= Farthest
+}
+
+// heardOut says that what a trace did not hear in its time is missing. While the
+// round trip is not known, SYNs that were waited for longer must have shown it.
+func (v *view) heardOut(p *evidence.Path) bool {
+	if rtt := v.rtt(); rtt > 0 {
+		return p.Took >= rtt
+	}
+	return p.Took >= Farthest || slices.ContainsFunc(v.a.Controls, func(c evidence.Control) bool {
+		return c.Kind == evidence.ControlSourcePort && c.Answer == "silent" && c.Took >= Farthest
+	})
 }
 
 // early says that the answer to a probe was not waited for long enough: the
@@ -312,7 +341,21 @@ func (v *view) rtt() time.Duration {
 	if v.kind == evidence.AnswerRST && v.main.Retransmits == 0 {
 		return v.main.Took
 	}
-	for _, p := range []*evidence.Path{v.a.Path, v.a.OtherPath} {
+	return RoundTrip(v.a)
+}
+
+// RoundTrip is how long the host took to answer an attempt or a probe, 0 while it
+// has answered none.
+func RoundTrip(a *evidence.Address) time.Duration {
+	for i := range a.Attempts {
+		switch t := &a.Attempts[i]; {
+		case t.RTT > 0:
+			return t.RTT
+		case t.Errno == "ECONNREFUSED" && len(t.ICMP) == 0 && t.Syscall == "" && t.Retransmits == 0:
+			return t.Took
+		}
+	}
+	for _, p := range []*evidence.Path{a.Path, a.OtherPath} {
 		if p == nil || p.AnswerTTL == 0 {
 			continue
 		}
@@ -320,8 +363,8 @@ func (v *view) rtt() time.Duration {
 			return h.RTT
 		}
 	}
-	for i := range v.a.Controls {
-		if c := &v.a.Controls[i]; c.Kind == evidence.ControlEcho && c.Answer == "echo-reply" {
+	for i := range a.Controls {
+		if c := &a.Controls[i]; c.Answer == "echo-reply" || c.Answer == "syn-ack" || c.Answer == "rst" {
 			return c.Took
 		}
 	}

@@ -76,6 +76,7 @@ const (
 	SelfConnect Key = "local.self-connection"
 	LocalRule   Key = "local.rule"
 	LocalBack   Key = "local.rule-answer"
+	LocalFilter Key = "local.reverse-path-filter"
 	SourcePort  Key = "local.source-port"
 
 	// The attempt.

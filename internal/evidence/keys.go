@@ -30,6 +30,7 @@ var keys = []KeyInfo{
 	{SynLeft, ScopeAddress, "did the SYN leave this host", oneOf(Yes, No)},
 	{LocalRule, ScopeAddress, "what do this host's own rules do with the SYN", oneOf(RuleNone, RuleDrop, RuleReset, RuleReject)},
 	{LocalBack, ScopeAddress, "what do this host's own rules do with the SYN-ACK", oneOf(RuleNone, RuleDrop, RuleReset, RuleReject)},
+	{LocalFilter, ScopeAddress, "did this host's reverse path filter drop packets meanwhile", oneOf(Yes, No)},
 	{SelfConnect, ScopeAddress, "did the socket connect to itself", oneOf(Yes, No)},
 
 	{Connect, ScopeAddress, "what did connect() say", oneOf(ConnOpen, ConnRefused, ConnTimeout, ConnHostUnreach, ConnNetUnreach, ConnDenied, ConnNotPermit, ConnInvalid, ConnNoAddress, ConnInUse, ConnNoFiles, ConnNoFamily, ConnReset, ConnNoProto, ConnOther)},
@@ -38,7 +39,7 @@ var keys = []KeyInfo{
 	{ConnectInTime, ScopeAddress, "did the answer come within the timeout", oneOf(Yes, No, WhenNever)},
 	{Answer, ScopeAddress, "what answered the SYN", oneOf(AnswerNone, AnswerRST, AnswerSYNACK, AnswerICMP)},
 	{AnswerFrom, ScopeAddress, "how far away is who answered, compared with the host", distances},
-	{AnswerDropped, ScopeAddress, "did an answer arrive that this host's TCP never got", oneOf(Yes, No)},
+	{AnswerDropped, ScopeAddress, "did an answer arrive that this host's TCP never got", oneOf(Yes, DroppedReversePath, No)},
 	{AnswerVia, ScopeAddress, "where did the answer come in", oneOf(ViaLoopback, ViaNetwork)},
 	{ICMPCode, ScopeAddress, "what did the ICMP error say", oneOf(ICMPPort, ICMPHost, ICMPNet, ICMPProhibited, ICMPExceeded, ICMPTooBig, ICMPOther)},
 	{ICMPFrom, ScopeAddress, "who sent the ICMP error", oneOf(FromHere, FromTarget, FromHereTarget, FromRouter)},
@@ -53,7 +54,7 @@ var keys = []KeyInfo{
 	{ProbeTTL255, ScopeAddress, "does a SYN with TTL 255 get an answer", oneOf(ProbeAnswered, ProbeSilent)},
 	{ProbeECN, ScopeAddress, "do SYNs that ask for ECN vanish", oneOf(NotAsked, ECNBlocked, ECNPasses)},
 	{ProbeSources, ScopeAddress, "does the outcome depend on the source port", oneOf(SourcesSame, SourcesDiffer, NotAsked)},
-	{ProbeLoss, ScopeAddress, "what share of SYNs is lost", oneOf(LossNone, LossSome, LossAll)},
+	{ProbeLoss, ScopeAddress, "what share of SYNs is lost", oneOf(LossNone, LossSome, LossHere, LossAll)},
 	{EveryPort, ScopeAddress, "does an unlikely port open too", oneOf(Yes, No, NotAsked)},
 
 	{SessionEnd, ScopeAddress, "did the peer end the connection at once", oneOf(EndNone, EndRST, EndFIN, EndRSTAfter, EndFINAfter, EndRSTCrossed, EndFINCrossed)},
@@ -68,7 +69,7 @@ var keys = []KeyInfo{
 
 	{TargetHere, ScopeAddress, "is the target this very host", oneOf(Yes, No)},
 	{HostUp, ScopeAddress, "is a host with the address up, seen from its console", oneOf(Yes, No)},
-	{HostSockets, ScopeAddress, "which sockets of the host listen on the port", oneOf(SocketsServe, SocketsLoopback, SocketsElsewhere, SocketsNone)},
+	{HostSockets, ScopeAddress, "which sockets of the host listen on the port", oneOf(SocketsServe, SocketsLoopback, SocketsElsewhere, SocketsNone, SocketsUnreached)},
 	{HostQueue, ScopeAddress, "has the accept queue room", oneOf(Free, Full)},
 	{HostSYNQueue, ScopeAddress, "has the SYN queue room", oneOf(Free, Full)},
 	{HostAccepted, ScopeAddress, "did the application accept the connection", oneOf(Yes, No)},

@@ -11,4 +11,8 @@ type Own struct {
 	// ProgramsRead says that there are no others.
 	Programs     []Program `json:"programs,omitempty"`
 	ProgramsRead bool      `json:"programs_read,omitempty"`
+	// Return is the way to the target, and whether the reverse path filter lets in
+	// what comes from there, by the interface that the SYN-ACK came in by; nil where
+	// none was seen to come.
+	Return *Return `json:"return,omitempty"`
 }

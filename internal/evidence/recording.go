@@ -38,6 +38,8 @@ type Recording struct {
 	// SYNACK is the time of the first SYN-ACK; SYNACKCount of 0 says none.
 	SYNACK      time.Duration `json:"syn_ack,omitempty"`
 	SYNACKCount int           `json:"syn_ack_count"`
+	// SYNACKAgain says that a SYN-ACK came after the client's ACK of one.
+	SYNACKAgain bool `json:"syn_ack_again,omitempty"`
 	// ACK says that the client's acknowledgement of the SYN-ACK is there, or any
 	// later packet of the client that carries it.
 	ACK bool `json:"ack"`
@@ -66,9 +68,12 @@ type Recording struct {
 	// Idle is the longest pause before a packet of the client that nothing
 	// answered; 0 without one.
 	Idle time.Duration `json:"idle,omitempty"`
-	// ServerTTL is the hop limit of the SYN-ACK, or of the server's data; 0 if
-	// neither is there.
+	// ServerTTL is the hop limit of the SYN-ACK and of the server's data; 0 if
+	// neither is there, or they differ.
 	ServerTTL int `json:"server_ttl,omitempty"`
+	// Missed says that a side acknowledged what is not in the capture, though that
+	// ran: the capture misses packets.
+	Missed bool `json:"missed,omitempty"`
 	// ECN says that the SYNs ask for it.
 	ECN bool `json:"ecn,omitempty"`
 }
@@ -85,9 +90,11 @@ type RecordedReset struct {
 // Peers is what a capture holds of a server beside one connection.
 type Peers struct {
 	// Same counts the other attempts at the same port that had the same outcome,
-	// Other those that had another one.
-	Same  int `json:"same"`
-	Other int `json:"other"`
+	// Other those that had another one, and Silent those beside an attempt that was
+	// answered that nothing answered: loss may do that, whatever the answer is.
+	Same   int `json:"same"`
+	Other  int `json:"other"`
+	Silent int `json:"silent,omitempty"`
 	// Changed says that shortly before or after them attempts had another outcome,
 	// so that those counted here may be alike by chance.
 	Changed bool `json:"changed,omitempty"`

@@ -162,6 +162,10 @@ const (
 	ICMPOther      Value = "other"
 )
 
+// DroppedReversePath is the AnswerDropped answer that says by what: the reverse
+// path filter, rp_filter in ip-sysctl.
+const DroppedReversePath Value = "reverse-path"
+
 // ICMPFrom answers.
 const (
 	FromHere       Value = "here"        // one of this host's addresses, target elsewhere
@@ -205,6 +209,7 @@ const (
 	SourcesDiffer   Value = "differ"
 	LossNone        Value = "none"
 	LossSome        Value = "some"
+	LossHere        Value = "some-here" // they never left this host
 	LossAll         Value = "all"
 )
 
@@ -243,6 +248,7 @@ const (
 	SocketsServe     Value = "listens"
 	SocketsLoopback  Value = "loopback-only"
 	SocketsElsewhere Value = "other-address"
+	SocketsUnreached Value = "unreached" // none serves, and rules here let no SYN get that far
 	SocketsNone      Value = "none"
 	ServiceRunning   Value = "running"
 	ServiceStopped   Value = "stopped"

@@ -71,12 +71,31 @@ func newLook(ctx context.Context, clock collect.Clock, opts Options) *look {
 
 // Look takes one look, without watching the kernel. It never fails as such: what
 // could not be looked at stands in NotChecked.
-func Look(ctx context.Context, opts Options) *evidence.Host {
+func Look(ctx context.Context, opts Options) *evidence.Host { return Take(ctx, opts).Host() }
+
+// Taken is a look that was taken, which a watch can go on from.
+type Taken struct{ look *look }
+
+// Take is Look for a caller that may want to watch the kernel, too, once it knows
+// what the look tells.
+func Take(ctx context.Context, opts Options) *Taken {
 	l := newLook(ctx, collect.NewClock(), opts)
 	l.all()
-	l.out.Complete = true
-	l.out.Elapsed = l.env.Clock.Now()
-	return &l.out
+	return &Taken{l}
+}
+
+// Host is what the look found.
+func (t *Taken) Host() *evidence.Host {
+	out := t.look.out
+	out.Complete = true
+	out.Elapsed = t.look.env.Clock.Now()
+	return &out
+}
+
+// Watch begins to watch, as Start does, and keeps what was found already. It is
+// called once.
+func (t *Taken) Watch(ctx context.Context, o WatchOptions) (*Watch, error) {
+	return t.look.watch(ctx, o, t.look.counters)
 }
 
 // all asks every collector that the options call for.

@@ -38,8 +38,15 @@ type Watch struct {
 // afterwards is missed. It fails only where nothing but the watch was asked for,
 // and the kernel cannot be watched. Stop must be called.
 func Start(ctx context.Context, opts Options, o WatchOptions) (*Watch, error) {
+	l := newLook(ctx, collect.NewClock(), opts)
+	return l.watch(ctx, o, l.all)
+}
+
+// watch begins to watch and then looks.
+func (l *look) watch(ctx context.Context, o WatchOptions, looks func()) (*Watch, error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the end of ctx is not that of what is told at the end
-	w := &Watch{look: newLook(ctx, collect.NewClock(), opts), cancel: cancel}
+	l.ctx = ctx
+	w, opts := &Watch{look: l, cancel: cancel}, l.opts
 	ko := kernel.Options{Port: opts.Port, About: opts.Client, Changed: o.Changed}
 	if o.OnlyAttempts {
 		ko.Keep, ko.Client, ko.Server = -1, opts.Client, opts.Addr
@@ -71,7 +78,7 @@ func Start(ctx context.Context, opts Options, o WatchOptions) (*Watch, error) {
 			w.trace = stop
 		}
 	}
-	w.look.all()
+	looks()
 	return w, nil
 }
 

@@ -105,6 +105,12 @@ func Out(iface string) Match {
 	return Match{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: register}, cmp(name...)}
 }
 
+// NoWayBack matches packets that come in by another interface than that of the way
+// to their source: the reverse path filter as a rule. fib in nft(8), in prerouting.
+func NoWayBack() Match {
+	return Match{&expr.Fib{Register: register, ResultOIF: true, FlagSADDR: true, FlagIIF: true, FlagPRESENT: true}, cmp(0)}
+}
+
 // Drop makes the packets vanish, Accept lets them pass this chain.
 func (c Cond) Drop() Rule   { return c.then(&expr.Verdict{Kind: expr.VerdictDrop}) }
 func (c Cond) Accept() Rule { return c.then(&expr.Verdict{Kind: expr.VerdictAccept}) }

@@ -7,14 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// Blocks writes pcapng (draft-ietf-opsawg-pcapng), little-endian and with all times
-// in nanoseconds. Each block is handed to the io.Writer at once. Texts are made
-// valid UTF-8, and cut to what the length of an option can hold. It is not safe for
-// concurrent use.
+// Blocks writes pcapng (draft-ietf-opsawg-pcapng), little-endian. Each block is
+// handed to the io.Writer at once. Texts are made valid UTF-8, and cut to what the
+// length of an option can hold. It is not safe for concurrent use.
 type Blocks struct {
 	out        io.Writer
 	buf        []byte
-	interfaces int // of the section
+	interfaces []Resolution // of the section
 }
 
 // Options of the blocks.
@@ -24,9 +23,8 @@ const (
 )
 
 const (
-	magicOrder  = 0x1a2b3c4d
-	nanoseconds = 9 // if_tsresol
-	maxText     = 65000
+	magicOrder = 0x1a2b3c4d
+	maxText    = 65000
 )
 
 // NewBlocks writes to w, nothing before the first section.
@@ -34,7 +32,7 @@ func NewBlocks(w io.Writer) *Blocks { return &Blocks{out: w} }
 
 // Section begins a section, which has no interface yet.
 func (w *Blocks) Section(application, comment string) error {
-	w.interfaces = 0
+	w.interfaces = w.interfaces[:0]
 	w.begin(blockSection)
 	w.buf = binary.LittleEndian.AppendUint32(w.buf, magicOrder)
 	w.buf = binary.LittleEndian.AppendUint32(w.buf, 1) // version 1.0
@@ -45,16 +43,18 @@ func (w *Blocks) Section(application, comment string) error {
 }
 
 // Interface describes one of a link type (LINKTYPE_), and gives its number in the
-// section. Name and comment may be empty.
-func (w *Blocks) Interface(link uint16, name, comment string) (int, error) {
+// section. Name and comment may be empty. The times of its packets are written in
+// the resolution given, or in nanoseconds where that is finer.
+func (w *Blocks) Interface(link uint16, name, comment string, times Resolution) (int, error) {
 	w.begin(blockInterface)
 	w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(link))
 	w.buf = binary.LittleEndian.AppendUint32(w.buf, 0) // no snap length
 	w.text(optionComment, comment)
 	w.text(optionIfName, name)
-	w.option(optionTSResol, []byte{nanoseconds})
-	w.interfaces++
-	return w.interfaces - 1, w.end()
+	times = times.written()
+	w.option(optionTSResol, []byte{byte(times)})
+	w.interfaces = append(w.interfaces, times)
+	return len(w.interfaces) - 1, w.end()
 }
 
 // Captured is a packet to be written.
@@ -67,12 +67,13 @@ type Captured struct {
 	Comment   string
 }
 
-// Packet writes one.
+// Packet writes one, of an interface that Interface gave the number of.
 func (w *Blocks) Packet(p *Captured) error {
+	at := w.interfaces[p.Interface].units(p.Time)
 	w.begin(blockEnhanced)
 	w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(p.Interface))
-	w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(uint64(p.Time)>>32))
-	w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(p.Time))
+	w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(at>>32))
+	w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(at))
 	w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(len(p.Data)))
 	w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(max(p.Length, len(p.Data))))
 	w.buf = append(w.buf, p.Data...)

@@ -27,7 +27,7 @@ func TestBlocks(t *testing.T) {
 	frame := append(make([]byte, 12), 0x88, 0xb5, 1, 2, 3) // an experimental EtherType
 	check(w.Section("tcpwhy test", "about \xff all"))
 	for n, name := range []string{"lan0", "", "w\xfflan", strings.Repeat("é", 40_000)} {
-		i, err := w.Interface(1, name, "of a.pcap")
+		i, err := w.Interface(1, name, "of a.pcap", pcapfile.Nanoseconds)
 		check(err)
 		if i != n {
 			t.Errorf("interface %d is %d", n, i)
@@ -38,7 +38,7 @@ func TestBlocks(t *testing.T) {
 	check(w.Packet(&pcapfile.Captured{Time: at + 1, Interface: 2, Data: frame, Dir: pcapfile.DirIn, Comment: strings.Repeat("é", 40_000)}))
 	check(w.Packet(&pcapfile.Captured{Time: at + 2, Interface: 1, Data: frame}))
 	check(w.Section("tcpwhy test", ""))
-	i, err := w.Interface(1, "again", "")
+	i, err := w.Interface(1, "again", "", pcapfile.Nanoseconds)
 	check(err)
 	check(w.Packet(&pcapfile.Captured{Time: at + 3, Interface: i, Data: frame}))
 

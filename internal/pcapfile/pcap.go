@@ -19,7 +19,8 @@ type pcap struct {
 	// unit is the nanoseconds of the second half of a time stamp.
 	unit   int64
 	link   uint16
-	header int // bytes before each packet
+	header int  // bytes before each packet
+	told   bool // of the interface
 }
 
 func newPcap(b []byte) (*pcap, error) {
@@ -92,6 +93,19 @@ func (p *pcap) parse(data []byte, recs []Record) (out []Record, n, want int, dam
 		r.Link, r.Dir, r.Iface = link, DirUnknown, 0
 		n += end
 	}
+}
+
+// described gives the only interface, which has no name.
+func (p *pcap) described(to []Interface) []Interface {
+	if p.told {
+		return to
+	}
+	p.told = true
+	res := Microseconds
+	if p.unit == 1 {
+		res = Nanoseconds
+	}
+	return append(to, Interface{Resolution: res})
 }
 
 func (p *pcap) rest(b []byte) string {

@@ -86,7 +86,7 @@ func (w *Writer) number(name string) (int, error) {
 	if w.interfaces == nil {
 		return 0, w.section("", name)
 	}
-	n, err := w.blocks.Interface(linkSLL2, name, "")
+	n, err := w.blocks.Interface(linkSLL2, name, "", Nanoseconds)
 	if err == nil {
 		w.interfaces[name] = n
 	}
@@ -99,7 +99,7 @@ func (w *Writer) section(comment, name string) error {
 	if err := w.blocks.Section(w.app, comment); err != nil {
 		return err
 	}
-	n, err := w.blocks.Interface(linkSLL2, name, "")
+	n, err := w.blocks.Interface(linkSLL2, name, "", Nanoseconds)
 	w.interfaces = map[string]int{name: n}
 	return err
 }

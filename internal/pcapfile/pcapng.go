@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"math"
-	"math/bits"
 	"strings"
 )
 
@@ -35,7 +33,7 @@ const maxInterfaces = 1 << 16
 type pcapng struct {
 	order      binary.ByteOrder // nil before the first section
 	interfaces []iface
-	described  []Interface // since whoever reads last took them
+	told       []Interface // since whoever reads last took them
 	last       int64       // time of the last packet: simple packets have none
 }
 
@@ -44,40 +42,6 @@ type iface struct {
 	snaplen uint32
 	clock   clock
 }
-
-// clock converts time stamps, of 10^-res or, if binary, 2^-res seconds.
-type clock struct {
-	res    uint8
-	binary bool
-	offset int64 // s
-}
-
-// ns gives nanoseconds since 1970; what does not fit wraps.
-func (c *clock) ns(hi, lo uint32) int64 {
-	t := uint64(hi)<<32 | uint64(lo)
-	var ns uint64
-	switch {
-	case c.binary && c.res >= 64:
-	case c.binary:
-		high, low := bits.Mul64(t, 1e9)
-		ns = high<<(64-c.res) | low>>c.res
-	case c.res == 6:
-		ns = t * 1000
-	case c.res <= 9:
-		ns = t * pow10[9-c.res]
-	case c.res <= 28:
-		ns = t / pow10[c.res-9]
-	}
-	return int64(ns) + c.offset*1e9
-}
-
-var pow10 = func() (p [20]uint64) {
-	p[0] = 1
-	for i := 1; i < len(p); i++ {
-		p[i] = p[i-1] * 10
-	}
-	return
-}()
 
 func (p *pcapng) parse(data []byte, recs []Record) (out []Record, n, want int, damage string) {
 	for {
@@ -113,7 +77,7 @@ func (p *pcapng) parse(data []byte, recs []Record) (out []Record, n, want int, d
 			rec.Off += uint32(n + 8)
 			recs = append(recs, rec)
 		} else if kind == blockInterface {
-			p.described[len(p.described)-1].From = len(recs)
+			p.told[len(p.told)-1].From = len(recs)
 		}
 		n += int(length)
 	}
@@ -160,8 +124,9 @@ func (p *pcapng) block(kind uint32, b []byte) (rec Record, ok bool, damage strin
 		if len(p.interfaces) == maxInterfaces {
 			return rec, false, fmt.Sprintf("more than %d interfaces in a section", maxInterfaces)
 		}
-		p.described = append(p.described, Interface{Number: uint8(min(len(p.interfaces), math.MaxUint8)), Name: p.name(b[8:])})
-		p.interfaces = append(p.interfaces, iface{link: o.Uint16(b), snaplen: o.Uint32(b[4:]), clock: p.clock(b[8:])})
+		c := p.clock(b[8:])
+		p.told = append(p.told, Interface{Number: len(p.interfaces), Name: p.name(b[8:]), Resolution: c.resolution()})
+		p.interfaces = append(p.interfaces, iface{link: o.Uint16(b), snaplen: o.Uint32(b[4:]), clock: c})
 	case blockEnhanced, blockPacket:
 		if len(b) < 20 {
 			return rec, false, "a packet block that is too short"
@@ -205,9 +170,30 @@ func (p *pcapng) complete(rec *Record, number uint32, body int) (damage string) 
 		return fmt.Sprintf("a packet of %d bytes in a block that has %d", rec.CapLen, body-int(rec.Off))
 	}
 	rec.Link = p.interfaces[number].link
-	rec.Iface = uint8(min(number, math.MaxUint8))
+	rec.Iface = uint8(min(number, manyInterfaces))
 	rec.OrigLen = max(rec.OrigLen, rec.CapLen)
 	return ""
+}
+
+// packetInterface reads the number of the interface out of the packet block whose
+// data comes next. Its type tells the byte order.
+func packetInterface(b []byte) int {
+	block := b[len(b)-28:] // type and length, then 20 bytes up to the data
+	var order binary.ByteOrder = binary.LittleEndian
+	if block[0] == 0 {
+		order = binary.BigEndian
+	}
+	if order.Uint32(block) == blockPacket {
+		return int(order.Uint16(block[8:]))
+	}
+	return int(order.Uint32(block[8:]))
+}
+
+// described gives those read since the last call.
+func (p *pcapng) described(to []Interface) []Interface {
+	to = append(to, p.told...)
+	p.told = p.told[:0]
+	return to
 }
 
 // option takes the first option off b; ok is false at the end of the list, or
@@ -225,7 +211,7 @@ func (p *pcapng) option(b []byte) (code uint16, value, rest []byte, ok bool) {
 }
 
 func (p *pcapng) clock(options []byte) clock {
-	c := clock{res: 6}
+	c := clock{res: uint8(Microseconds)} // unless it is told
 	for {
 		code, v, rest, ok := p.option(options)
 		if !ok {
@@ -233,7 +219,7 @@ func (p *pcapng) clock(options []byte) clock {
 		}
 		switch {
 		case code == optionTSResol && len(v) == 1:
-			c.res, c.binary = v[0]&0x7f, v[0]&0x80 != 0
+			c = clock{v[0] &^ byte(binarySeconds), Resolution(v[0])&binarySeconds != 0, c.offset}
 		case code == optionTSOffset && len(v) == 8:
 			c.offset = int64(p.order.Uint64(v))
 		}

@@ -63,9 +63,12 @@ type Record struct {
 	// Dir is what the file says about the direction.
 	Dir Direction
 	// Iface is the number of the interface in its section of a pcapng file;
-	// 255 stands for all from there on.
+	// 255 stands for all from there on, which Batch.Interface tells apart.
 	Iface uint8
 }
+
+// manyInterfaces is the Record.Iface that stands for several.
+const manyInterfaces = math.MaxUint8
 
 // Direction of a packet as seen by the capturing host.
 type Direction uint8
@@ -86,24 +89,34 @@ type Batch struct {
 	First uint64
 	// Offset is where Data begins in the (decompressed) capture.
 	Offset int64
-	// Interfaces are those that a pcapng file describes in between, in order.
+	// Interfaces are those that the file describes in between, in order.
 	Interfaces []Interface
 }
 
-// Interface is one that a pcapng file describes.
+// Interface is one that a file describes, a classic capture by its header.
 type Interface struct {
 	// From is the first record of the batch that the description may be for, the
 	// number of records where it comes behind them all. It holds until another of
-	// the same Number, which is that of Record.Iface, follows.
+	// the same Number, which is that of Batch.Interface, follows.
 	From   int
-	Number uint8
+	Number int
 	// Name is if_name, "" without; valid UTF-8 of at most 1024 bytes.
 	Name string
+	// Resolution is that of the times.
+	Resolution Resolution
 }
 
 // Packet gives the captured bytes of a record.
 func (b *Batch) Packet(r *Record) []byte {
 	return b.Data[r.Off : r.Off+r.CapLen : r.Off+r.CapLen]
+}
+
+// Interface gives the number of a record's interface in its section.
+func (b *Batch) Interface(r *Record) int {
+	if r.Iface < manyInterfaces {
+		return int(r.Iface)
+	}
+	return packetInterface(b.Data[:r.Off])
 }
 
 // format reads the records of one kind of file.
@@ -114,6 +127,8 @@ type format interface {
 	parse(data []byte, recs []Record) (out []Record, n, want int, damage string)
 	// rest says in words what data, which ends too early, is the beginning of.
 	rest(data []byte) string
+	// described appends the interfaces described since the last call.
+	described(to []Interface) []Interface
 }
 
 // Reader reads captures: pcap and pcapng, plain or compressed by gzip, zstd or
@@ -208,9 +223,7 @@ func (r *Reader) ReadBatch(ctx context.Context, b *Batch) error {
 		err := r.fill(ctx, b, want)
 		recs, n, missing, damage := r.format.parse(b.Data, b.Records)
 		b.Records = recs
-		if ng, ok := r.format.(*pcapng); ok {
-			b.Interfaces, ng.described = append(b.Interfaces, ng.described...), ng.described[:0]
-		}
+		b.Interfaces = r.format.described(b.Interfaces)
 		switch {
 		case damage != "":
 			err = &DamageError{r.offset + int64(n), damage}
@@ -236,7 +249,7 @@ func (r *Reader) ReadBatch(ctx context.Context, b *Batch) error {
 
 // current leaves the last description of each number.
 func current(all []Interface) []Interface {
-	var seen [math.MaxUint8 + 1]bool
+	seen := make([]bool, maxInterfaces)
 	slices.Reverse(all)
 	all = slices.DeleteFunc(all, func(i Interface) bool {
 		again := seen[i.Number]

@@ -400,7 +400,7 @@ func bounded(t *testing.T, data []byte, size int) (out []string, err error) {
 				return out, nil
 			}
 			rec := &b.Records[i]
-			out = append(out, fmt.Sprintf("%+v %x", rec.Time, b.Packet(rec)))
+			out = append(out, fmt.Sprintf("%+v %d %x", rec.Time, b.Interface(rec), b.Packet(rec)))
 		}
 	}
 	return out, nil

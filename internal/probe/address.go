@@ -20,6 +20,10 @@ import (
 // begin beside it: beyond the round trip of most paths.
 const quiet = 100 * time.Millisecond
 
+// replies is how many round trips a reply may take: one that is lost is sent again
+// after three (RFC 6298 section 2), and that once more after six.
+const replies = 6
+
 // address gathers the evidence about one address.
 func (r *run) address(ctx context.Context, a *evidence.Address, deep bool, file io.Writer) {
 	if rt, err := route.Collect(ctx, r.env, a.Addr); err == nil {
@@ -81,11 +85,18 @@ func (v *investigation) silence(ctx context.Context, running *connect.Running) {
 	v.a.Attempts = []evidence.Attempt{{Tuple: running.Tuple(), At: at, Took: quiet, Pending: true}}
 	v.look(v.a)
 	v.investigate(ctx, running.Done())
+	answered := func() bool { return waitFor(ctx, running.Done(), 0) }
+	if !answered() && v.forget() {
+		v.investigate(ctx, running.Done())
+	}
 	limit := v.opts.ConnectTimeout + grace
-	if v.alive() || v.kept() {
+	switch {
+	case v.alive() || v.kept():
 		// The host's round trip is known, and SYNs from many ports are not lost
 		// by chance, or rules here stop them: waiting longer proves nothing.
-		limit = min(limit, v.opts.Patience)
+		limit = min(limit, max(v.opts.Patience, v.patient()))
+	case !answered():
+		v.persist(ctx, running.Done(), limit-(v.env.Clock.Now()-at))
 	}
 	waitFor(ctx, running.Done(), limit-(v.env.Clock.Now()-at))
 	v.a.Attempts = nil
@@ -135,23 +146,41 @@ func here(a *evidence.Address) bool {
 // session looks at what happens after the handshake.
 func (r *run) session(ctx context.Context, a *evidence.Address, conn *net.TCPConn) {
 	r.opts.Progress("talking to " + a.Addr.String())
-	tuple := a.Attempts[len(a.Attempts)-1].Tuple
+	last := &a.Attempts[len(a.Attempts)-1]
 	done := make(chan struct{})
 	queued := make(chan *bool, 1)
 	if here(a) {
 		r.look(a)
-		go func() { queued <- r.watchQueue(done, a, tuple) }()
+		go func() { queued <- r.watchQueue(done, a, last.Tuple) }()
 	} else {
 		queued <- nil
 	}
 	t := r.set.Target
-	s := session.Probe(ctx, r.env, conn, session.Options{
-		Scheme: t.Scheme, Host: t.Host, Port: t.Port, Idle: r.opts.Idle, MTU: !here(a) && session.LargeRequest(t.Scheme, t.Port),
+	opts := session.Options{
+		Scheme: t.Scheme, Host: t.Host, Port: t.Port, Reply: max(time.Second, replies*last.RTT), Idle: r.opts.Idle, MTU: !here(a) && session.LargeRequest(t.Scheme, t.Port),
 		Redial: func(ctx context.Context, mss int) (*net.TCPConn, error) { return r.redial(ctx, a.Addr, mss) },
-	})
+	}
+	s := session.Probe(ctx, r.env, conn, opts)
+	r.largeAgain(ctx, &s, opts)
 	close(done)
 	s.Queued = <-queued
 	a.Session = &s
+}
+
+// largeAgain looks once more whether large segments pass where they seemed not to:
+// a few in a row are lost by chance, too.
+func (r *run) largeAgain(ctx context.Context, s *evidence.Session, opts session.Options) {
+	if s.MTU == nil || s.MTU.LargeAcked || !s.MTU.SmallAcked {
+		return
+	}
+	conn, err := opts.Redial(ctx, 0)
+	if err != nil {
+		return
+	}
+	opts.Idle = 0
+	if again := session.Probe(ctx, r.env, conn, opts); again.MTU != nil && again.MTU.LargeAcked {
+		s.MTU = again.MTU
+	}
 }
 
 // finish closes the evidence about an address.
@@ -172,6 +201,7 @@ func (v *investigation) finish(ctx context.Context) {
 		if err := v.capture.Err(); err != nil {
 			notChecked(a, "all packets of the attempt", err, "")
 		}
+		v.answered(context.WithoutCancel(ctx))
 	}
 }
 

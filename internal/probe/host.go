@@ -146,7 +146,8 @@ func (r *run) hearAll(ctx context.Context) {
 }
 
 // ownHost looks at the server's side of a target on this host that did not answer
-// as it should, while one more attempt is made.
+// as it should, and where that leaves several causes watches the kernel while one
+// more attempt is made: to get that under way costs more than all the rest.
 func (v *investigation) ownHost(ctx context.Context) {
 	if !here(v.a) || v.a.Host != nil || v.opts.Gentle || !v.deep || ctx.Err() != nil || len(v.a.Attempts) == 0 {
 		return
@@ -160,7 +161,16 @@ func (v *investigation) ownHost(ctx context.Context) {
 		return
 	}
 	v.opts.Progress("looking at this host as the server")
-	w, err := hostside.Start(ctx, hostside.Options{Port: v.a.Addr.Port(), Addr: diagnose.Reached(v.a.Addr.Addr()), Client: t.Tuple.Local.Addr()}, hostside.WatchOptions{})
+	look := hostside.Take(ctx, hostside.Options{Port: v.a.Addr.Port(), Addr: diagnose.Reached(v.a.Addr.Addr()), Client: t.Tuple.Local.Addr()})
+	v.a.Host = look.Host()
+	if mayReadRules() { // what this host sends, it may send elsewhere
+		v.round(ctx, []diagnose.Check{{ID: diagnose.CheckRules, What: "reading this host's own firewall rules"}})
+	}
+	if v.decided() {
+		v.unseen(v.a.Host)
+		return
+	}
+	w, err := look.Watch(ctx, hostside.WatchOptions{})
 	if err != nil {
 		v.miss("the server's side of this host", err, "")
 		return
@@ -175,6 +185,27 @@ func (v *investigation) ownHost(ctx context.Context) {
 	h := w.Stop()
 	v.a.Attempts = append(v.a.Attempts, again)
 	v.a.Host, v.a.HostLive = h, true
+	v.unseen(h)
+}
+
+// decided says that what was read of this host leaves one cause, and that nothing was
+// left open which the kernel could tell: what its rules and programs do.
+func (v *investigation) decided() bool {
+	if v.capture != nil {
+		v.a.Packets = v.capture.Snapshot()
+	}
+	facts := diagnose.ObserveAddress(v.set, v.a)
+	known := func(k evidence.Key, is func(evidence.Value) bool) bool {
+		return slices.ContainsFunc(facts, func(f evidence.Fact) bool { return f.Key == k && is(f.Value) })
+	}
+	d := diagnose.Differ(evidence.ScopeAddress, facts)
+	return len(d.Candidates()) > 0 && d.Settled() &&
+		known(evidence.HostRule, func(evidence.Value) bool { return true }) &&
+		known(evidence.HostPrograms, func(is evidence.Value) bool { return is == evidence.No })
+}
+
+// unseen notes what could not be looked at on the host.
+func (v *investigation) unseen(h *evidence.Host) {
 	for _, n := range h.NotChecked {
 		v.miss(n.Check, errors.New(n.Reason), n.How, n.Keys...)
 	}

@@ -24,7 +24,15 @@ import (
 
 // budget is the most packets that control probes may send to an address,
 // beyond the connects and the path traces.
-const budget = 8
+const budget = 48
+
+// copies is how many of a packet are sent whose silence tells something: where a
+// fifth is lost on either way, all of them are once in 170 times.
+const copies = 5
+
+// persistent is how many SYNs from as many ports are waited for where nothing at
+// all has answered: half of what is lost on either way leaves none in a hundred.
+const persistent = 12
 
 // closedPort is a port that is surely closed: assigned once to a mail protocol
 // that nobody ran, and below those that programs pick for themselves.
@@ -102,13 +110,13 @@ func (v *investigation) check(ctx context.Context, c diagnose.Check) {
 	case diagnose.CheckRules:
 		v.ownRules(ctx)
 	case diagnose.CheckACK:
-		v.raw(ctx, v.a.Addr.Port(), evidence.ControlACK, (*control.Prober).ACK, control.Options{})
-		v.raw(ctx, v.closed(), evidence.ControlACK, (*control.Prober).ACK, control.Options{})
+		v.raw(ctx, v.a.Addr.Port(), evidence.ControlACK, (*control.Prober).ACK, control.Options{}, copies)
+		v.raw(ctx, v.closed(), evidence.ControlACK, (*control.Prober).ACK, control.Options{}, copies)
 	case diagnose.CheckFIN:
-		v.raw(ctx, v.a.Addr.Port(), evidence.ControlFIN, (*control.Prober).FIN, control.Options{})
+		v.raw(ctx, v.a.Addr.Port(), evidence.ControlFIN, (*control.Prober).FIN, control.Options{}, 1)
 	case diagnose.CheckECN:
-		v.raw(ctx, v.a.Addr.Port(), evidence.ControlECN, (*control.Prober).SYN, control.Options{ECN: true})
-		v.raw(ctx, v.a.Addr.Port(), evidence.ControlPlain, (*control.Prober).SYN, control.Options{})
+		v.raw(ctx, v.a.Addr.Port(), evidence.ControlECN, (*control.Prober).SYN, control.Options{ECN: true}, copies)
+		v.raw(ctx, v.a.Addr.Port(), evidence.ControlPlain, (*control.Prober).SYN, control.Options{}, copies)
 	}
 }
 
@@ -140,32 +148,49 @@ func (v *investigation) trace(ctx context.Context, port uint16, keep func(*evide
 // wait is how long the answers to a trace may take: the round trip tells, once
 // it is known.
 func (v *investigation) wait() time.Duration {
-	if rtt := v.rtt(); rtt > 0 {
-		return max(min(3*rtt, 3*time.Second), min(v.opts.Patience, max(10*rtt, 30*time.Millisecond)))
+	rtt, sure := v.rtt()
+	long := min(3*rtt, 3*time.Second)
+	if !sure {
+		return max(v.opts.Patience, long)
 	}
-	return v.opts.Patience
+	return max(long, min(v.opts.Patience, max(10*rtt, 30*time.Millisecond)))
 }
 
-// rtt is the round trip that the attempt took, 0 while it is not known.
-func (v *investigation) rtt() time.Duration {
-	n := len(v.a.Attempts)
-	switch {
-	case n == 0 || v.a.Attempts[n-1].Pending:
-		return 0
-	case v.a.Attempts[n-1].RTT > 0:
-		return v.a.Attempts[n-1].RTT
-	case v.a.Attempts[n-1].Errno != "ECONNREFUSED" && v.a.Attempts[n-1].Took >= time.Second:
-		return 0 // an error that took its time is no round trip
+// rtt is the round trip that the attempt took, and that is for sure; or else that
+// of another answer of the host, 0 while there is none.
+func (v *investigation) rtt() (rtt time.Duration, sure bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if n := len(v.a.Attempts); n > 0 && !v.a.Attempts[n-1].Pending {
+		switch t := &v.a.Attempts[n-1]; {
+		case t.RTT > 0:
+			return t.RTT, true
+		case t.Errno == "ECONNREFUSED" || t.Took < time.Second || slices.ContainsFunc(t.ICMP, exceeded):
+			return min(t.Took, 3*time.Second), true // at most, if the SYN was sent again
+		}
+		// An error that took its time is no round trip.
 	}
-	return min(v.a.Attempts[n-1].Took, 3*time.Second) // at most, if the SYN was sent again
+	return diagnose.RoundTrip(v.a), false
+}
+
+// patient is how long an answer to the port's own probes is waited for.
+func (v *investigation) patient() time.Duration {
+	rtt, _ := v.rtt()
+	return max(v.opts.Patience/2, 3*rtt)
+}
+
+// exceeded says that a router answered, at once: RFC 792 and RFC 4443, section 3.3.
+func exceeded(e evidence.SocketError) bool {
+	return e.From.Is4() && e.Type == 11 || e.From.Is6() && e.Type == 3
 }
 
 // forget drops what was given up before the round trip, known by now, had
-// passed, so that it is asked again.
-func (v *investigation) forget() {
-	rtt := v.rtt()
-	again := func(id diagnose.CheckID) {
-		v.done = slices.DeleteFunc(v.done, func(d diagnose.CheckID) bool { return d == id })
+// passed, so that it is asked again. It says whether there was any.
+func (v *investigation) forget() (some bool) {
+	rtt, _ := v.rtt()
+	again := func(ids ...diagnose.CheckID) {
+		some = true
+		v.done = slices.DeleteFunc(v.done, func(d diagnose.CheckID) bool { return slices.Contains(ids, d) })
 	}
 	early := func(p *evidence.Path) bool { return p != nil && p.AnswerTTL == 0 && p.Took < 2*rtt }
 	if early(v.a.Path) {
@@ -176,15 +201,41 @@ func (v *investigation) forget() {
 		v.a.OtherPath = nil
 		again(diagnose.CheckOtherPort)
 	}
+	if some {
+		v.confirmed, v.weighed = false, false
+	}
+	v.a.Controls = slices.DeleteFunc(v.a.Controls, func(c evidence.Control) bool {
+		if c.Answer != "silent" || c.Took >= rtt {
+			return false
+		}
+		switch c.Kind {
+		case evidence.ControlACK:
+			again(diagnose.CheckACK)
+		case evidence.ControlFIN:
+			again(diagnose.CheckFIN)
+		case evidence.ControlTTL255:
+			again(diagnose.CheckTTL255)
+		case evidence.ControlECN, evidence.ControlPlain:
+			again(diagnose.CheckECN)
+		case evidence.ControlEcho:
+			again(diagnose.CheckEcho)
+		default:
+			return false
+		}
+		return true
+	})
+	return some
 }
 
 // settle is how long a trace waits for more after the last news. While nothing
 // is known of the distance, a host far behind near routers must have its time.
 func (v *investigation) settle() time.Duration {
-	if rtt := v.rtt(); rtt > 0 {
-		return max(30*time.Millisecond, min(3*rtt, 2*time.Second))
+	least := 200 * time.Millisecond
+	rtt, sure := v.rtt()
+	if sure && rtt > 0 {
+		least = 30 * time.Millisecond
 	}
-	return 200 * time.Millisecond
+	return max(least, min(3*rtt, 2*time.Second))
 }
 
 // confirm asks once more for a hop that is silent to this port and not to
@@ -261,18 +312,55 @@ func (v *investigation) owners(ctx context.Context) {
 		v.miss("owners of the address on the link", err, "", evidence.NeighOwners)
 		return
 	}
-	pause(ctx, max(20*time.Millisecond, 10*v.rtt()))
+	rtt, _ := v.rtt()
+	pause(ctx, max(20*time.Millisecond, min(10*rtt, v.opts.Patience)))
 }
 
 // ttl255 connects with TTL 255, which RFC 5082 (GTSM) asks of a neighbour.
 func (v *investigation) ttl255(ctx context.Context) {
 	env := v.env
 	env.SourcePort = 0
-	t, conn := connect.Attempt(ctx, env, v.a.Addr, v.wait(), connect.Options{TTL: 255})
-	if conn != nil {
-		conn.Close()
+	wait := v.wait()
+	v.several("SYN with TTL 255", copies, func() (evidence.Control, error) {
+		t, conn := connect.Attempt(ctx, env, v.a.Addr, wait, connect.Options{TTL: 255})
+		if conn != nil {
+			conn.Close()
+		}
+		return controlOf(evidence.ControlTTL255, t), nil
+	})
+}
+
+// several sends n copies of a probe at once, of which the first answer counts: some
+// may be lost by chance.
+func (v *investigation) several(what string, n int, send func() (evidence.Control, error)) {
+	var wg group
+	var mu sync.Mutex
+	var best evidence.Control
+	var failed error
+	sent := 0
+	for range n {
+		wg.Go(func() {
+			c, err := send()
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = err
+				return
+			}
+			sent += c.Sent
+			heard := c.Answer != "silent" && c.Answer != "not-sent"
+			if best.Answer == "" || heard && (best.Answer == "silent" || best.Answer == "not-sent" || c.Took < best.Took) {
+				best = c
+			}
+		})
 	}
-	v.add(controlOf(evidence.ControlTTL255, t))
+	wg.Wait()
+	if best.Answer == "" {
+		v.miss(what, failed, "")
+		return
+	}
+	best.Sent = sent
+	v.add(best)
 }
 
 // controlOf is what came of a connect that was made as a control probe.
@@ -295,8 +383,9 @@ func controlOf(kind string, t evidence.Attempt) evidence.Control {
 // answered and one that was not, to see whether the outcome sticks to the port.
 func (v *investigation) sources(ctx context.Context) {
 	var answered, silent uint16
+	wait := v.patient()
 	for n := 0; n < 4 && (answered == 0 || silent == 0); n++ {
-		port, ok := v.from(ctx, 0)
+		port, ok := v.from(ctx, 0, wait)
 		if ok {
 			answered = port
 		} else if port != 0 {
@@ -305,43 +394,65 @@ func (v *investigation) sources(ctx context.Context) {
 	}
 	for _, port := range []uint16{answered, silent} {
 		if port != 0 {
-			v.from(ctx, port)
+			v.from(ctx, port, wait)
 		}
 	}
 }
 
 // from connects from a source port, 0 for any, and notes what came of it.
-func (v *investigation) from(ctx context.Context, port uint16) (used uint16, answered bool) {
+func (v *investigation) from(ctx context.Context, port uint16, wait time.Duration) (used uint16, answered bool) {
 	env := v.env
 	env.SourcePort = port
-	t, conn := connect.Attempt(ctx, env, v.a.Addr, max(v.opts.Patience/2, 3*v.rtt()), connect.Options{})
+	t, conn := connect.Attempt(ctx, env, v.a.Addr, wait, connect.Options{})
 	if conn != nil {
 		conn.SetLinger(0) // a RST, so that the port can be used again at once
 		conn.Close()
 	}
 	used = t.Tuple.Local.Port()
+	if t.Pending && ctx.Err() != nil {
+		return used, false // nobody waited for the answer
+	}
 	c := controlOf(evidence.ControlSourcePort, t)
 	c.SourcePort = used
 	v.add(c)
 	return used, c.Answer != "silent"
 }
 
+// persist connects from many source ports where nothing of the host has answered,
+// and waits for as long as the attempt itself, at most until stop is closed: the
+// traces gave up before anything far away could have answered them.
+func (v *investigation) persist(ctx context.Context, stop <-chan struct{}, wait time.Duration) {
+	if !v.deep || v.opts.Gentle || v.opts.ConnectTimeout < diagnose.Farthest {
+		return
+	}
+	wait = max(wait, diagnose.Farthest+50*time.Millisecond) // an attempt counts from a little later
+	v.opts.Progress("waiting for late answers")
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg group
+	for range persistent {
+		wg.Go(func() { v.from(ctx, 0, wait) })
+	}
+	if waitFor(ctx, stop, wait) {
+		cancel()
+	}
+	wg.Wait()
+}
+
 func (v *investigation) raw(ctx context.Context, port uint16, kind string,
-	send func(*control.Prober, context.Context, control.Options) (evidence.Control, error), o control.Options) {
+	send func(*control.Prober, context.Context, control.Options) (evidence.Control, error), o control.Options, n int) {
 	p, err := control.NewProber(v.env, netip.AddrPortFrom(v.a.Addr.Addr(), port))
 	if err != nil {
 		v.miss("raw probes", err, "")
 		return
 	}
 	defer p.Close()
-	o.Wait = max(v.opts.Patience/2, 3*v.rtt())
-	c, err := send(p, ctx, o)
-	if err != nil {
-		v.miss("bare "+kind, err, "")
-		return
-	}
-	c.Port = port
-	v.add(c)
+	o.Wait = v.patient()
+	v.several("bare "+kind, n, func() (evidence.Control, error) {
+		c, err := send(p, ctx, o)
+		c.Port = port
+		return c, err
+	})
 }
 
 func (v *investigation) add(c evidence.Control) {

@@ -6,23 +6,29 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/tcpwhy/tcpwhy/internal/collect/firewall"
 	"github.com/tcpwhy/tcpwhy/internal/collect/programs"
+	"github.com/tcpwhy/tcpwhy/internal/collect/returns"
 	"github.com/tcpwhy/tcpwhy/internal/diagnose"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 )
 
 // ownRules reads what this host's own rules do with the SYN of the attempt, and
-// with its answer.
+// they and the reverse path filter with its answer.
 func (v *investigation) ownRules(ctx context.Context) {
 	const check = "this host's own firewall rules"
 	client := v.failed()
-	switch {
-	case client.Port() == 0:
+	if client.Port() == 0 {
 		return
-	case !mayReadRules():
+	}
+	own := &evidence.Own{Return: v.wayBack(ctx, client)}
+	if !mayReadRules() {
 		v.miss(check, errors.New("needs CAP_NET_ADMIN"), "sudo tcpwhy …", evidence.LocalRule, evidence.LocalBack)
+		if own.Return != nil {
+			v.keepOwn(own)
+		}
 		return
 	}
 	q := firewall.Query{Kind: firewall.SYNOut, Client: client, Server: v.a.Addr, In: v.arrivedBy(client)}
@@ -39,7 +45,7 @@ func (v *investigation) ownRules(ctx context.Context) {
 		v.miss(check, err, "", evidence.LocalRule, evidence.LocalBack)
 		return
 	}
-	own := &evidence.Own{Firewall: f}
+	own.Firewall = f
 	if len(missed) > 0 {
 		v.miss(check, fmt.Errorf("%s: %s", missed[0].Check, missed[0].Reason), missed[0].How, evidence.LocalRule, evidence.LocalBack)
 	}
@@ -47,9 +53,40 @@ func (v *investigation) ownRules(ctx context.Context) {
 		ps, missed, err := programs.Collect(ctx, os.Getpid())
 		own.Programs, own.ProgramsRead = ps, err == nil && len(missed) == 0
 	}
+	v.keepOwn(own)
+}
+
+func (v *investigation) keepOwn(own *evidence.Own) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.a.Own = own
+}
+
+// wayBack is the way to the target for what came from there, nil where nothing was
+// seen to come or that is not known.
+func (v *investigation) wayBack(ctx context.Context, client netip.AddrPort) *evidence.Return {
+	in := v.arrivedBy(client)
+	if in == "" || here(v.a) || v.a.Addr.Addr().Is6() { // IPv6 has no such filter
+		return nil
+	}
+	r, err := returns.Collect(ctx, v.env, client.Addr(), v.a.Addr.Addr(), in)
+	if err != nil {
+		return nil
+	}
+	r.Seen = true
+	return &r
+}
+
+// answered reads the rules anew where an answer came only after they were read: what
+// becomes of it turns on the interface that it comes in by.
+func (v *investigation) answered(ctx context.Context) {
+	own := v.a.Own
+	switch {
+	case !slices.Contains(v.done, diagnose.CheckRules) || v.arrivedBy(v.failed()) == "":
+	case own == nil, own.Return == nil && v.wayBack(ctx, v.failed()) != nil,
+		slices.ContainsFunc(own.Firewall.Verdicts, func(r evidence.RuleVerdict) bool { return r.Packet == "syn-ack" && r.In == "" }):
+		v.ownRules(ctx)
+	}
 }
 
 // kept says that this host's own rules are what is left, so that waiting longer

@@ -111,6 +111,11 @@ func (p *page) captured(r *capture.Result, s *capture.Summary) {
 			p.item("", f.Damage.Error()+"; what comes before it was read")
 		}
 	}
+	for i := range r.Gaps {
+		if g := &r.Gaps[i]; g.Count > 0 {
+			p.item("", MissingFiles(r, g))
+		}
+	}
 	if r.InSequence() {
 		p.item("", "each file was judged by itself; they follow each other in time: if one program wrote them, --file-set reads them as one capture")
 	}
@@ -125,6 +130,20 @@ func (p *page) captured(r *capture.Result, s *capture.Summary) {
 	}
 	p.outcomes(s)
 	p.tops(s)
+}
+
+// MissingFiles says which files of a set are missing.
+func MissingFiles(r *capture.Result, g *capture.Gap) string {
+	shown := g.Missing[:min(3, len(g.Missing))]
+	names := strings.Join(shown, ", ")
+	if more := g.Count - len(shown); more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	is := "is missing: by its number it belongs"
+	if g.Count > 1 {
+		is = "are missing: by their numbers they belong"
+	}
+	return fmt.Sprintf("%s %s between %s and %s", names, is, r.Files[g.After].Name, r.Files[g.Before].Name)
 }
 
 // packetCounts says what was read, and what could not be.

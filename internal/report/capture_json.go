@@ -33,6 +33,7 @@ type jsonCapture struct {
 	Kind        string                  `json:"kind"` // "summary"
 	Files       []jsonFile              `json:"files"`
 	FileSet     bool                    `json:"file_set,omitempty"`
+	Missing     []jsonMissing           `json:"missing,omitempty"`
 	First       string                  `json:"first,omitempty"`
 	Last        string                  `json:"last,omitempty"`
 	Packets     jsonPackets             `json:"packets"`
@@ -53,6 +54,13 @@ type jsonFile struct {
 	First   string      `json:"first,omitempty"`
 	Last    string      `json:"last,omitempty"`
 	Damaged *jsonDamage `json:"damaged,omitempty"`
+}
+
+type jsonMissing struct {
+	After  int      `json:"after"`
+	Before int      `json:"before"`
+	Names  []string `json:"names"`
+	Count  int      `json:"count"`
 }
 
 type jsonDamage struct {
@@ -140,6 +148,11 @@ func CaptureSummaryJSON(w io.Writer, r *capture.Result, s *capture.Summary) erro
 			j.Damaged = &jsonDamage{f.Damage.Offset, f.Damage.What}
 		}
 		out.Files = append(out.Files, j)
+	}
+	for _, g := range r.Gaps {
+		if g.Count > 0 {
+			out.Missing = append(out.Missing, jsonMissing{g.After, g.Before, g.Missing, g.Count})
+		}
 	}
 	for i, n := range s.Odd {
 		out.Odd[capture.OddNames[i]] = n

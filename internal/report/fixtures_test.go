@@ -35,7 +35,7 @@ var titles = map[verdict.CauseID]string{
 	"name-not-found":         "the name does not exist",
 	"some-addresses-fail":    "some addresses of the name work, others do not",
 	"tls-failed":             "the TLS handshake fails",
-	"local-firewall-drop":    "this host's own rules drop the SYN, or its answer",
+	"local-firewall-drop":    "this host's own filters drop the SYN, or its answer",
 	"no-route":               "this host has no route to the destination",
 }
 

@@ -229,6 +229,9 @@ type Direction struct {
 	// Unacked is how many bytes the other side has not acknowledged at the
 	// end, as far as the capture tells; 0 when it saw no ACK.
 	Unacked uint32
+	// Missed says that the other side acknowledged what is not in the capture: it
+	// misses packets.
+	Missed bool
 	// Data is the beginning of the payload of the first packet with data, at
 	// most MaxFirstData bytes of it, as captured.
 	Data []byte

@@ -49,6 +49,8 @@ func TestOutcomes(t *testing.T) {
 		{"refused with a wrong number", newTalk().client(0, segment{flags: syn}).server(1, segment{flags: rst | ack, ack: 77}), "timed-out syn1 synack0 rst:server:out"},
 		{"SYN again after it was refused", newTalk().client(0, segment{flags: syn}).server(1, segment{flags: rst | ack, ack: 1}).client(500, segment{flags: syn}).server(1, segment{flags: rst | ack, ack: 1}),
 			"refused syn2 synack0 rst:server:exact rst:server:exact"},
+		{"SYN and SYN-ACK captured twice", newTalk().client(0, segment{flags: syn}).client(1, segment{flags: syn}).client(1000, segment{flags: syn}).client(0, segment{flags: syn}).
+			server(9, segment{flags: syn | ack, ack: 1}).server(1, segment{flags: syn | ack, ack: 1}), "unconfirmed syn2 synack1"},
 		{"no final ACK", newTalk().client(0, segment{flags: syn}).server(1, segment{flags: syn | ack, ack: 1}).server(1000, segment{flags: syn | ack, ack: 1}), "unconfirmed syn1 synack2"},
 		{"an ACK for something else", newTalk().client(0, segment{flags: syn}).server(1, segment{flags: syn | ack, ack: 1}).client(1, segment{flags: ack, seq: 1, ack: 0}), "unconfirmed syn1 synack1"},
 		{"scan", newTalk().client(0, segment{flags: syn}).server(1, segment{flags: syn | ack, ack: 1}).client(1, segment{flags: rst, seq: 1}), "abandoned syn1 synack1 rst:client:exact"},
@@ -121,6 +123,32 @@ func TestDetails(t *testing.T) {
 	}
 	if a.ZeroWindows != 1 || a.ZeroWindowFor != 500*time.Millisecond || a.ZeroWindowNow || a.ZeroWindowFirst != c.Last-500e6 {
 		t.Errorf("%+v", a)
+	}
+}
+
+// TestMissed: what a side acknowledged and the capture does not hold.
+func TestMissed(t *testing.T) {
+	request := segment{flags: psh | ack, seq: 1, ack: 1, data: "GET"}
+	for _, c := range []struct {
+		name string
+		talk *talk
+		want [2]bool
+	}{
+		{"nothing", newTalk().handshake().client(1, request).server(1, segment{flags: ack, seq: 1, ack: 4}), [2]bool{}},
+		{"a request", newTalk().handshake().server(1, segment{flags: ack, seq: 1, ack: 4}), [2]bool{true, false}},
+		{"in between", newTalk().handshake().client(1, segment{flags: ack, seq: 9, ack: 1, data: "more"}).server(1, segment{flags: ack, seq: 1, ack: 13}), [2]bool{true, false}},
+		{"lost, and sent again", newTalk().handshake().server(1, segment{flags: ack, seq: 4, ack: 1, data: "200"}).server(300, segment{flags: ack, seq: 1, ack: 1, data: "abc"}).client(1, segment{flags: ack, seq: 1, ack: 7}), [2]bool{}},
+		{"lost, and not acknowledged", newTalk().handshake().server(1, segment{flags: ack, seq: 4, ack: 1, data: "200"}).client(1, segment{flags: ack, seq: 1, ack: 1}), [2]bool{}},
+		{"a FIN", newTalk().handshake().server(1, segment{flags: fin | ack, seq: 1, ack: 2}), [2]bool{true, false}},
+		{"a FIN that is sent again", newTalk().handshake().server(1, segment{flags: fin | ack, seq: 1, ack: 2}).client(200, segment{flags: fin | ack, seq: 1, ack: 1}).server(1, segment{flags: ack, seq: 2, ack: 2}), [2]bool{true, false}},
+		{"a request that a RST answers", newTalk().handshake().server(1, segment{flags: rst | ack, seq: 1, ack: 4}), [2]bool{true, false}},
+		{"the byte of a probe", newTalk().handshake().server(1, segment{flags: ack, seq: 1, ack: 1, window: 1}).client(200, segment{flags: ack, seq: 1, ack: 1, data: "x"}).server(1, segment{flags: ack, seq: 1, ack: 2, window: 1}), [2]bool{}},
+		{"older than the capture", newTalk().client(0, request).server(1, segment{flags: ack, seq: 1, ack: 9}), [2]bool{}},
+	} {
+		x := c.talk.one(t)
+		if got := [2]bool{x.Dir[0].Missed, x.Dir[1].Missed}; got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
 	}
 }
 

@@ -128,6 +128,7 @@ func (f *filler) direction(s *shard, c *conn, side Side) {
 	if h.set&halfNext != 0 && o.set&halfACK != 0 && int32(h.next-o.ack) > 0 {
 		d.Unacked = h.next - o.ack
 	}
+	d.Missed = s.missed(c, h, o, side) || f.resetMissed(h, side)
 	if c.data[side] != 0 {
 		block := s.data.at(c.data[side])
 		d.FirstData = Time(block.at)
@@ -141,6 +142,41 @@ func (f *filler) direction(s *shard, c *conn, side Side) {
 		}
 		d.ZeroWindowProbes, d.KeepAlives, d.KeepAlivesUnanswered = x.probes, x.keepAlives, x.unanswered
 	}
+}
+
+// missed says whether the other side has acknowledged more than was seen, at the
+// end or in between. Where the beginning was not seen that may have been before.
+func (s *shard) missed(c *conn, h, o *half, side Side) bool {
+	if h.set&halfSYN == 0 || h.set&halfNext == 0 || o.set&halfACK == 0 {
+		return false
+	}
+	n := int32(o.ack - h.next)
+	if h.set&halfMissed != 0 {
+		return true
+	}
+	if c.extra == 0 {
+		return n > 0
+	}
+	x := &s.extras.at(c.extra).half[side]
+	if x.probes > 0 && n == 1 {
+		return false // the byte of a probe, which may have been taken or not
+	}
+	for _, g := range x.gaps {
+		if g.from != g.to && int32(o.ack-g.to) >= 0 && (x.probes == 0 || g.to-g.from > 1) {
+			return true
+		}
+	}
+	return n > 0
+}
+
+// resetMissed says whether a RST acknowledges what was not seen.
+func (f *filler) resetMissed(h *half, side Side) bool {
+	for i := range f.conn.Resets {
+		if r := &f.conn.Resets[i]; r.From != side && r.Flags&wire.ACK != 0 && r.InWindow != SeqOut && h.set&halfNext != 0 && h.set&halfSYN != 0 && int32(r.Ack-h.next) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // established goes by the handshake, and without one by ACKs both ways or data.

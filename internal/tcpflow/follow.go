@@ -149,6 +149,9 @@ func (s *shard) any(b *batch, p *packet, id uint32, c *conn, from Side) {
 	if p.flags&wire.FIN != 0 && h.set&halfFIN == 0 {
 		h.set |= halfFIN
 		c.fin[from] = p.time
+		if o.set&halfNext != 0 && p.flags&wire.ACK != 0 && int32(p.ack-o.next) > 0 {
+			o.set |= halfMissed
+		}
 	}
 	s.analyse(c, h, o, p)
 	if c.set&isOver == 0 && (c.set&hasReset != 0 || h.set&o.set&halfFINAcked != 0) {
@@ -261,12 +264,17 @@ func (s *shard) syn(b *batch, c *conn, p *packet, from Side) {
 	case answer && from == Server:
 		if c.synACKs == 0 {
 			c.synACK = p.time
+		} else if s.copied(c, p, c.synACK, true) {
+			break
 		} else if c.synACKs < MaxSYNs {
 			s.repeat(c, p.time, true)
 		}
 		c.synACKs = more(c.synACKs)
 		c.set |= hasSYNACK
 	case from == Client && !answer:
+		if c.syns > 0 && s.copied(c, p, c.first, false) {
+			break
+		}
 		if c.syns > 0 && c.syns < MaxSYNs {
 			s.repeat(c, p.time, false)
 		}
@@ -275,6 +283,24 @@ func (s *shard) syn(b *batch, c *conn, p *packet, from Side) {
 	case !answer:
 		c.set |= hasSimultaneous
 	}
+}
+
+// copyTime is how soon after a SYN or SYN-ACK another one is the same packet,
+// captured on another interface or twice: nobody sends it again as quickly.
+const copyTime = 2e6
+
+// copied tells a SYN or SYN-ACK that was there before, by the time of the last
+// one that is noted.
+func (s *shard) copied(c *conn, p *packet, last int64, answer bool) bool {
+	for id := c.repeat; id != 0; {
+		r := s.repeats.at(id)
+		if r.answer == answer {
+			last = r.time
+			break
+		}
+		id = r.before
+	}
+	return p.time-last < copyTime
 }
 
 // acked notes the end of the handshake.

@@ -244,6 +244,7 @@ func (d *decoder) icmp(b *batch, i int, p *decap.Packet, data []byte) {
 	switch err := q.Decode(data[p.Payload:p.End]); {
 	case err == wire.ErrShort && p.Cut():
 		d.counts.Snapped++
+		d.counts.ICMPSnapped++
 		return
 	case err != nil:
 		d.counts.NotTCP++

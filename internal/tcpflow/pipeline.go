@@ -314,6 +314,7 @@ func (c *Counts) add(d *Counts) {
 	c.Malformed += d.Malformed
 	c.Fragments += d.Fragments
 	c.Snapped += d.Snapped
+	c.ICMPSnapped += d.ICMPSnapped
 	c.CutData += d.CutData
 	c.UnknownLink += d.UnknownLink
 	c.Backwards += d.Backwards

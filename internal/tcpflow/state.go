@@ -87,6 +87,9 @@ const (
 	halfIn
 	halfOut
 	halfData // the first data is kept
+	// halfMissed: a FIN acknowledged what had not been seen, and may be seen when it
+	// is sent again.
+	halfMissed
 	// What the last packet was.
 	lastKeepAlive
 	lastProbe

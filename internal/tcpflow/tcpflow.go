@@ -60,6 +60,9 @@ type Counts struct {
 	// Snapped packets were cut by the snap length so short that headers are
 	// missing; CutData ones are whole up to their payload.
 	Snapped, CutData uint64
+	// ICMPSnapped are those of the snapped packets that are ICMP errors, about
+	// nobody knows whom.
+	ICMPSnapped uint64
 	// UnknownLink packets are of a link type that is not read.
 	UnknownLink uint64
 	// Backwards counts packets with an earlier time than the one before.
