@@ -99,11 +99,12 @@ type counted struct {
 	Kind    string
 	FileSet bool `json:"file_set"`
 	Files   []struct{ Name string }
+	Missing []struct{ Names []string }
 	Packets struct {
 		All   int
 		Drops *int `json:"kernel_drops"`
 	}
-	Connections struct{ All, Older, Fine, Failed int }
+	Connections struct{ All, Older, Fine, Failed, Undecided int }
 }
 
 // summaryOf runs the program on captures; talk is what it complains of.
@@ -133,18 +134,22 @@ func countedBy(t *testing.T, program string, args ...string) counted {
 }
 
 // untilTheEnd waits for the last connection of longAndShort in files that are
-// being written, so that the last one may end anywhere.
+// being written: the last one may end anywhere, and those of a ring may go while
+// they are read.
 func untilTheEnd(t *testing.T, program string, files func() []string) {
 	t.Helper()
 	nettest.Eventually(t, "the end is not in the capture", func() bool {
-		c, _ := summaryOf(t, program, append(files(), "--file-set", "--target", ":"+lastPort)...)
-		return c.Connections.Failed == 1
+		args := append([]string{"pcap", "-q", "-o", "json", "--file-set", "--target", ":" + lastPort}, files()...)
+		out, _ := exec.CommandContext(t.Context(), program, args...).Output()
+		var c counted
+		return json.Unmarshal(out, &c) == nil && c.Connections.Failed == 1
 	})
 }
 
 // TestFileSetOfTcpdump: the files that tcpdump -C writes are one capture, in
 // whatever order they are named, as mergecap makes one of them.
 func TestFileSetOfTcpdump(t *testing.T) {
+	t.Parallel()
 	nettest.NeedRoot(t) // as root of a user namespace tcpdump would change its user, which that forbids
 	tcpdump, mergecap := nettest.NeedProgram(t, "tcpdump"), nettest.NeedProgram(t, "mergecap")
 	program := nettest.Build(t, "../cmd/tcpwhy")
@@ -202,10 +207,80 @@ func TestFileSetOfTcpdump(t *testing.T) {
 	if each := countedBy(t, program, names...); each.FileSet || each.Connections.Older != len(names)-1 {
 		t.Errorf("each by itself %+v, of %d files", each, len(names))
 	}
+	without(t, program, order, 5, order[5])
+}
+
+// without reads the files of a set, in their order, but one: which it is, is said.
+func without(t *testing.T, program string, order []string, one int, says string) {
+	t.Helper()
+	rest := slices.Delete(slices.Clone(order), one, one+1)
+	c, talk := summaryOf(t, program, append([]string{"--file-set"}, rest...)...)
+	if len(c.Missing) != 1 || !slices.Equal(c.Missing[0].Names, []string{says}) || !strings.Contains(talk, says+" is missing") || strings.Count(talk, "\n") != 2 {
+		t.Errorf("without %s: %+v, %s", order[one], c.Missing, talk)
+	}
+}
+
+// ringOf has a program write what longAndShort does into a ring of files, waits for
+// the end of it, and gives the files in the order of time.
+func ringOf(t *testing.T, program, begins, pattern string, cmd *exec.Cmd) (order []string) {
+	t.Helper()
+	ns := nettest.Loopback(t)
+	said := newWatcher(begins)
+	cmd.Stderr = said
+	end := within(t, ns, cmd)
+	select {
+	case <-said.seen:
+	case <-time.After(hang):
+		t.Fatalf("%v does not begin: %s", cmd.Args, said.text())
+	}
+	if err := longAndShort(ns, 12, 500_000); err != nil {
+		t.Fatal(err)
+	}
+	files := func() []string {
+		names, _ := filepath.Glob(pattern)
+		return names
+	}
+	untilTheEnd(t, program, files)
+	end()
+	for _, f := range countedBy(t, program, append([]string{"--file-set"}, files()...)...).Files {
+		order = append(order, f.Name)
+	}
+	return order
+}
+
+// TestFileSetOfRings: a ring that has wrapped, or has lost its oldest files, misses
+// nothing; one without a file in the middle does.
+func TestFileSetOfRings(t *testing.T) {
+	t.Parallel()
+	nettest.NeedRoot(t) // as in TestFileSetOfTcpdump
+	program := nettest.Build(t, "../cmd/tcpwhy")
+	t.Run("tcpdump", func(t *testing.T) {
+		base := filepath.Join(t.TempDir(), "a.pcap")
+		order := ringOf(t, program, "listening on", base+"*", exec.Command(nettest.NeedProgram(t, "tcpdump"),
+			"-i", "lo", "-B", "65536", "-U", "-Z", "root", "-C", "1", "-W", "7", "-w", base, "tcp"))
+		if len(order) != 7 || order[0] == base+"0" {
+			t.Fatalf("the ring has not wrapped: %v", order)
+		}
+		// One of which the numbers before and behind it tell, not where 0 follows.
+		one := slices.IndexFunc(order[2:6], func(n string) bool { return n != base+"0" && n != base+"6" }) + 2
+		without(t, program, order, one, order[one])
+	})
+	t.Run("dumpcap", func(t *testing.T) {
+		base := filepath.Join(t.TempDir(), "a")
+		order := ringOf(t, program, "File: ", base+"_*", exec.Command(nettest.NeedProgram(t, "dumpcap"),
+			"-i", "lo", "-B", "64", "-f", "tcp", "-b", "filesize:1000", "-b", "files:6", "-w", base+".pcapng"))
+		if len(order) != 6 || strings.HasPrefix(order[0], base+"_00001_") {
+			t.Fatalf("the ring has not lost files: %v", order)
+		}
+		without(t, program, order, 2, order[2][:len(base)+len("_00001_")]+"*.pcapng")
+	})
 }
 
 // TestFileSetOfOurs: so are those of tcpwhy capture --size.
-func TestFileSetOfOurs(t *testing.T) { nettest.InUserNS(t, testFileSetOfOurs) }
+func TestFileSetOfOurs(t *testing.T) {
+	t.Parallel()
+	nettest.InUserNS(t, testFileSetOfOurs)
+}
 
 func testFileSetOfOurs(t *testing.T) {
 	program := nettest.Build(t, "../cmd/tcpwhy")
@@ -232,6 +307,10 @@ func testFileSetOfOurs(t *testing.T) {
 	if len(names) < 2 || !set.FileSet || set.Connections.All != rounds+2 || set.Connections.Failed != rounds+1 || set.Connections.Fine != 1 {
 		t.Errorf("%d files, %+v", len(names), set)
 	}
+	// As many names as tell that they are no times of day.
+	if one := len(names) / 2; len(names) >= 5 {
+		without(t, program, names, one, names[one])
+	}
 	live := last(t, out.Bytes())
 	if live.Connections != set.Connections || live.Packets.Drops == nil || *live.Packets.Drops != 0 || set.Packets.Drops != nil {
 		t.Errorf("live %+v, from the files %+v; %s", live, set, &talk)
@@ -253,7 +332,10 @@ func last(t *testing.T, out []byte) (c counted) {
 
 // TestKernelDrops stops a capture while more comes than there is room for: what
 // the kernel dropped is in the summary.
-func TestKernelDrops(t *testing.T) { nettest.InUserNS(t, testKernelDrops) }
+func TestKernelDrops(t *testing.T) {
+	t.Parallel()
+	nettest.InUserNS(t, testKernelDrops)
+}
 
 func testKernelDrops(t *testing.T) {
 	program := nettest.Build(t, "../cmd/tcpwhy")

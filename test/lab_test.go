@@ -123,6 +123,34 @@ func TestLabRun(t *testing.T) {
 	})
 }
 
+// What changes a fault does so, or the call ends with why it cannot.
+func TestLabParams(t *testing.T) {
+	labUsers(t, func(t *testing.T, u *labUser) {
+		out, _ := u.run(t, 0, "", "lab", "run", "no-listener", "--loss", "20", "--after", "100ms")
+		contains(t, out, "All is well:", "10.77.3.2:8080 works",
+			"was refused; then 20 % of\nall packets are lost, either way", "truth         no-listener: ", "and           packet-loss: ")
+		out, _ = u.run(t, 0, "", "lab", "run", "none", "--loss", "1", "-6")
+		contains(t, out, "truth         none: ", "or            packet-loss: ")
+		for _, c := range []struct{ args, why, do string }{
+			{"run no-listener-local --loss 20", "no-listener-local cannot have loss: its target is on the client itself", "Leave --loss out"},
+			{"run no-route --loss 20 --after 100ms", "no-route cannot have loss: no packet leaves the client", "Leave --loss out"},
+			{"shell no-listener-local --loss 20", "no-listener-local cannot have loss", "Leave --loss out"},
+			{"run none-tls --port 444", "none-tls cannot have port 444: it is about port 443", "Leave --port out"},
+			{"shell none-tls --port 444", "none-tls cannot have port 444", "Leave --port out"},
+		} {
+			_, talk := u.run(t, 2, "", append([]string{"lab"}, strings.Fields(c.args)...)...)
+			contains(t, talk, "tcpwhy: "+c.why, c.do)
+		}
+		dir := filepath.Join(u.dir, "balanced")
+		u.run(t, 0, "", "lab", "run", "nat-dead-backend-all", "--capture", dir)
+		for _, host := range []string{"client", "balancer"} {
+			if _, err := os.Stat(filepath.Join(dir, host+".pcapng")); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // The captures of both ends hold the attempt, and can be read at any moment.
 func TestLabCapture(t *testing.T) {
 	capinfos, tshark := nettest.NeedProgram(t, "capinfos"), nettest.NeedProgram(t, "tshark")

@@ -31,12 +31,19 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// manyAtOnce lets many labs run at once: they spend their time waiting.
+// manyAtOnce lets many labs run at once: they spend their time waiting. The program
+// is built once for all.
 type manyAtOnce struct{ *testing.M }
 
 func (m manyAtOnce) Run() int {
 	flag.Parse()
 	flag.Set("test.parallel", "12")
+	forget, err := nettest.KeepBuilt()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer forget()
 	return m.M.Run()
 }
 

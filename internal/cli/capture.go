@@ -187,7 +187,7 @@ func (a *app) captureLive(ctx context.Context, f *captureFlags, args []string) (
 		defer cancel()
 	}
 	out := bufio.NewWriterSize(a.host.Stdout, 1<<16)
-	defer func() { err = errors.Join(err, out.Flush()) }()
+	defer func() { err = flush(out, err) }()
 	p := &pcapOutput{app: a, flags: &pcapFlags{follow: true, output: f.output, quiet: f.quiet}, out: out, options: a.options(f.verbose, f.quiet)}
 	judged := make(chan *capture.Result, 1)
 	go func() {

@@ -106,7 +106,6 @@ func Main(args []string, h Host) (code int) {
 	app := &app{host: h, code: exitWorks}
 	root := app.root()
 	root.SetArgs(args)
-	root.SetOut(h.Stdout)
 	root.SetErr(h.Stderr)
 	if err := root.ExecuteContext(ctx); err != nil {
 		return app.fail(err)
@@ -134,7 +133,11 @@ func (a *app) fail(err error) int {
 		a.complain(usage.problem, usage.hint)
 		return exitUsage
 	}
-	a.complain(err.Error(), "If nothing above is in the way, this is a mistake in tcpwhy: please report it.")
+	hint := "If nothing above is in the way, this is a mistake in tcpwhy: please report it."
+	if errors.Is(err, syscall.ENOSPC) {
+		hint = "Make room there, or write elsewhere: what was written is not complete."
+	}
+	a.complain(err.Error(), hint)
 	return exitOurselves
 }
 

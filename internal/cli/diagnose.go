@@ -77,8 +77,9 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, files.close()) }()
+	var live *report.Progress
 	if a.host.Live && !f.quiet {
-		live := report.Live(a.host.Stderr, a.host.width())
+		live = report.Live(a.host.Stderr, a.host.width())
 		defer live.Done()
 		opts.Progress = live.Step
 	}
@@ -96,10 +97,12 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) (err error)
 		}
 		all = append(all, told)
 		if f.streams() {
-			if i > 0 && f.output == "text" && !f.quiet {
-				io.WriteString(a.host.Stdout, "\n")
-			}
-			if err := writeReport(a.host.Stdout, all[i:], f.output, a.options(f.verbose, f.quiet)); err != nil {
+			if err := live.Aside(func() error {
+				if i > 0 && f.output == "text" && !f.quiet {
+					io.WriteString(a.host.Stdout, "\n")
+				}
+				return writeReport(a.host.Stdout, all[i:], f.output, a.options(f.verbose, f.quiet))
+			}); err != nil {
 				return fmt.Errorf("write the answer: %w", err)
 			}
 		}
@@ -114,7 +117,9 @@ func (a *app) diagnose(ctx context.Context, f *flags, args []string) (err error)
 		a.code = worse(a.code, exitCode(diagnosis, f.expect))
 	}
 	if !f.streams() {
-		if err := writeReport(a.host.Stdout, all, f.output, a.options(f.verbose, f.quiet)); err != nil {
+		if err := live.Aside(func() error {
+			return writeReport(a.host.Stdout, all, f.output, a.options(f.verbose, f.quiet))
+		}); err != nil {
 			return fmt.Errorf("write the answer: %w", err)
 		}
 	}

@@ -47,7 +47,12 @@ func (a *app) explain() *cobra.Command {
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return slices.Concat(manual.IDs(), manual.Topics(), errtext.Names()), cobra.ShellCompDirectiveNoFileComp
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return e.run(args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("search") && strings.TrimSpace(e.search) == "" {
+				return &usageError{"--search needs a word", "For example: tcpwhy explain --search conntrack"}
+			}
+			return e.run(args)
+		},
 	}
 	fl := cmd.Flags()
 	fl.StringVarP(&e.output, "output", "o", "text", "`FORMAT` of the answer: text, md or json (one object a line)")
@@ -104,45 +109,12 @@ func (e *explaining) quote(s string) string { return `"` + e.visible(s, 80) + `"
 
 // hint names what looks like the thing that was typed.
 func hint(typed string) string {
-	const most = 8
-	var near []string
-	add := func(names []string, fold func(string) string) {
-		t := fold(typed)
-		for _, n := range names {
-			if len(t) < 60 && !slices.Contains(near, n) && (strings.Contains(n, t) || len(n) > 3 && strings.Contains(t, n) || distance(n, t) <= 2) {
-				near = append(near, n)
-			}
-		}
-	}
-	add(manual.IDs(), strings.ToLower)
-	add(manual.Topics(), strings.ToLower)
+	names := slices.Concat(manual.IDs(), manual.Topics())
 	if len(typed) > 3 {
-		add(errtext.Names(), strings.ToUpper)
+		names = append(names, errtext.Names()...)
 	}
-	if len(near) > 0 && len(near) <= most {
-		return "Did you mean: " + strings.Join(near, ", ") + "? (tcpwhy explain --search WORD looks through all pages)"
+	if like := near(typed, names...); like != nil {
+		return "Did you mean: " + strings.Join(like, ", ") + "? (tcpwhy explain --search WORD looks through all pages)"
 	}
 	return "All causes are listed by: tcpwhy explain (and searched by: tcpwhy explain --search WORD)"
-}
-
-// distance is the number of letters to insert, delete or replace to make one
-// word of the other (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := last
-			if a[i] != b[j] {
-				cost++
-			}
-			last = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -54,6 +54,7 @@ type hostFlags struct {
 	verbose  bool
 
 	options hostside.Options
+	live    *report.Progress // nil without a terminal
 }
 
 func (a *app) hostCommand() *cobra.Command {
@@ -103,7 +104,7 @@ func (f *hostFlags) parse(args []string) error {
 	case f.watch && f.during != 0:
 		return &usageError{"--watch goes on until Ctrl-C, --during ends by itself", "Choose one of them."}
 	case f.during < 0 || f.during > 24*time.Hour:
-		return &usageError{"--during must be at most 24h", "For example: --during 10s"}
+		return &usageError{"--during must be between 0 and 24h", "For example: --during 10s"}
 	case f.trace && !f.watch && f.during == 0:
 		return &usageError{"--trace sees packets only while it waits for them", "Say for how long, for example: --during 10s"}
 	case f.trace && f.watch:
@@ -165,9 +166,9 @@ func (a *app) hostLook(ctx context.Context, f *hostFlags) error {
 		return a.hostWatch(ctx, f)
 	}
 	if a.host.Live && !f.quiet {
-		live := report.Live(a.host.Stderr, a.host.width())
-		defer live.Done()
-		f.options.Progress = live.Step
+		f.live = report.Live(a.host.Stderr, a.host.width())
+		defer f.live.Done()
+		f.options.Progress = f.live.Step
 	}
 	if f.during == 0 {
 		h := hostside.Look(ctx, f.options)
@@ -189,16 +190,16 @@ func (f *hostFlags) addrs() []netip.Addr {
 
 // hostAnswer writes an answer; the exit code follows it.
 func (a *app) hostAnswer(f *hostFlags, d *verdict.HostDiagnosis) error {
-	var err error
-	switch {
-	case f.output == "json":
-		err = report.HostJSON(a.host.Stdout, d)
-	case d.Host.Port == 0:
-		err = report.HostListText(a.host.Stdout, &d.Host, a.options(f.verbose, f.quiet))
-	default:
-		err = report.HostText(a.host.Stdout, d, a.options(f.verbose, f.quiet))
-	}
-	if err != nil {
+	if err := f.live.Aside(func() error {
+		switch {
+		case f.output == "json":
+			return report.HostJSON(a.host.Stdout, d)
+		case d.Host.Port == 0:
+			return report.HostListText(a.host.Stdout, &d.Host, a.options(f.verbose, f.quiet))
+		default:
+			return report.HostText(a.host.Stdout, d, a.options(f.verbose, f.quiet))
+		}
+	}); err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	if d.Host.Port != 0 {
@@ -223,7 +224,9 @@ func (a *app) hostDuring(ctx context.Context, f *hostFlags) error {
 	defer tick.Stop()
 	for first := true; ; first = false {
 		if f.output == "json" {
-			if err := report.HostJSON(a.host.Stdout, diagnose.Hosted(w.Snapshot(), f.addrs()...)); err != nil {
+			if err := f.live.Aside(func() error {
+				return report.HostJSON(a.host.Stdout, diagnose.Hosted(w.Snapshot(), f.addrs()...))
+			}); err != nil {
 				w.Stop()
 				return fmt.Errorf("write the answer: %w", err)
 			}

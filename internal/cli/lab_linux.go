@@ -163,11 +163,13 @@ type labFlags struct {
 	host           bool
 	port, loss     int
 	after          time.Duration
+	given          func(name string) bool // whether the user gave a flag
 }
 
 // common adds the flags of every command that makes labs.
 func (f *labFlags) common(fl *pflag.FlagSet) {
 	fl.SortFlags = false
+	f.given = fl.Changed
 	fl.BoolVarP(&f.ipv4, "ipv4", "4", false, "over IPv4")
 	fl.BoolVarP(&f.ipv6, "ipv6", "6", false, "over IPv6")
 	fl.BoolVar(&f.root, "root", false, "as root of the client")
@@ -182,7 +184,7 @@ func (f *labFlags) bothSides(fl *pflag.FlagSet) {
 // params adds those that change a fault.
 func (f *labFlags) params(fl *pflag.FlagSet) {
 	fl.IntVar(&f.port, "port", 0, "the target's port `N`, where the fault is not about one")
-	fl.IntVar(&f.loss, "loss", 0, "lose `N` percent of the packets, where the fault is loss")
+	fl.IntVar(&f.loss, "loss", 0, "lose `N` percent of all packets between client and server, too")
 	fl.DurationVar(&f.after, "after", 0, "all is well at first, and the fault comes after this `TIME`")
 }
 
@@ -193,12 +195,12 @@ func (f *labFlags) check() error {
 		return bad("-4 and -6 exclude each other", "Leave one of them out.")
 	case f.root && f.ordinary, f.root && f.host, f.ordinary && f.host:
 		return bad("--root, --ordinary and --host exclude each other", "Leave one of them, and no other.")
-	case f.port < 0 || f.port > 65535:
+	case f.given("port") && (f.port < 1 || f.port > 65535):
 		return bad(fmt.Sprintf("--port %d is no port", f.port), "Ports are 1 to 65535.")
-	case f.loss < 0 || f.loss > 100:
-		return bad(fmt.Sprintf("--loss %d is no share in percent", f.loss), "For example: --loss 30")
-	case f.after < 0 || f.after > time.Hour:
-		return bad("--after must be between 0 and 1h", "For example: --after 10s")
+	case f.given("loss") && (f.loss < 1 || f.loss > 99):
+		return bad(fmt.Sprintf("--loss %d is no share of 1 to 99 percent", f.loss), "For example: --loss 30")
+	case f.given("after") && (f.after <= 0 || f.after > time.Hour):
+		return bad("--after must be more than 0 and at most 1h", "For example: --after 10s")
 	}
 	return nil
 }
@@ -218,8 +220,11 @@ func (f *labFlags) vantage(otherwise judge.Vantage) judge.Vantage {
 
 // of makes a case of a scenario.
 func (f *labFlags) of(s lab.Scenario, otherwise judge.Vantage) (judge.Case, error) {
+	if f.loss > 0 {
+		s = s.Losing(f.loss)
+	}
 	c := judge.Case{Scenario: s, Vantage: f.vantage(otherwise), Family: s.Families[0]}
-	c.Params = lab.Params{Port: uint16(f.port), Loss: f.loss, Later: f.after > 0}
+	c.Params = lab.Params{Port: uint16(f.port), Later: f.after > 0}
 	if c.Params.Later && !s.StartsWell() {
 		return c, &usageError{s.Name + " cannot come later: it is so from the beginning", "Leave --after out, or choose another: tcpwhy lab list"}
 	}
@@ -270,24 +275,17 @@ func ofCause(id string) []string {
 
 // unknown says that a scenario does not exist, or why not.
 func unknown(name string) error {
-	const hint = "What there is is listed by: tcpwhy lab list"
 	if why, ok := lab.Unmade[name]; ok {
 		return &usageError{"the lab does not make " + name + ": " + why, "Its page of the manual: tcpwhy explain " + name}
 	}
-	var near []string
-	for _, n := range labNames() {
-		if name != "" && len(name) < 60 && (strings.Contains(n, name) || strings.Contains(name, n) || distance(n, name) <= 2) {
-			near = append(near, n)
-		}
-	}
-	problem := fmt.Sprintf("the lab knows no scenario %q", name)
+	problem := fmt.Sprintf("the lab knows no scenario %.80q", name)
 	if name == "" {
 		problem = "a name is missing"
 	}
-	if len(near) > 0 && len(near) <= 8 {
-		return &usageError{problem, "Did you mean: " + strings.Join(near, ", ") + "?"}
+	if like := near(name, labNames()...); like != nil {
+		return &usageError{problem, "Did you mean: " + strings.Join(like, ", ") + "?"}
 	}
-	return &usageError{problem, hint}
+	return &usageError{problem, "What there is is listed by: tcpwhy lab list"}
 }
 
 // labNames are the scenarios, and the causes that no scenario is named after.
@@ -320,11 +318,12 @@ func completeLab(many bool) cobra.CompletionFunc {
 
 // oneName is the argument of a command that takes one scenario.
 func oneName(cmd *cobra.Command, args []string) error {
+	name := "lab " + cmd.Name()
 	switch {
 	case len(args) == 0:
-		return &usageError{cmd.CommandPath() + ": no cause named", "For example: " + cmd.CommandPath() + " host-firewall-drop (all: tcpwhy lab list)"}
+		return &usageError{name + ": no cause named", "For example: tcpwhy " + name + " host-firewall-drop (all: tcpwhy lab list)"}
 	case len(args) > 1:
-		return &usageError{fmt.Sprintf("%s takes one cause, not %d", cmd.CommandPath(), len(args)), "Several faults at once are written with a +: " + strings.Join(args, "+")}
+		return &usageError{fmt.Sprintf("%s takes one cause, not %d", name, len(args)), "Several faults at once are written with a +: " + strings.Join(args, "+")}
 	}
 	return nil
 }
@@ -352,9 +351,12 @@ func (l *labs) interrupted() error {
 
 // unmade tells why a lab could not be made, or what went wrong with it.
 func (l *labs) unmade(ctx context.Context, err error) error {
+	var wrong *lab.ParamsError
 	switch {
 	case ctx.Err() != nil:
 		return l.interrupted()
+	case errors.As(err, &wrong):
+		return &usageError{wrong.Error(), fmt.Sprintf("Leave --%s out, or choose another: tcpwhy lab list", wrong.Param)}
 	case errors.Is(err, lab.ErrCombination):
 		return &usageError{strings.TrimPrefix(err.Error(), "lab: "), "Make them one at a time."}
 	case errors.Is(err, errors.ErrUnsupported):

@@ -66,10 +66,19 @@ func unmadeAt(stage string) []string {
 // shows is what is seen of a scenario, the title of its cause where it does not
 // say.
 func shows(s lab.Scenario) string {
-	if s.Shows != "" {
-		return s.Shows
+	text := s.Shows
+	if text == "" {
+		text = title(s.Cause)
 	}
-	return title(s.Cause)
+	if s.Loss > 0 {
+		text = strings.TrimSuffix(text, ".") + ". " + lossOf(s) + "."
+	}
+	return text
+}
+
+// lossOf says how much of its packets a scenario loses.
+func lossOf(s lab.Scenario) string {
+	return fmt.Sprintf("%d %% of all packets are lost, either way", s.Loss)
 }
 
 // title is the catalogue's for a cause.

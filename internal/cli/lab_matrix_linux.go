@@ -261,7 +261,7 @@ func (b *scoreboard) add(r judge.Result) {
 func (b *scoreboard) show(last judge.Result) {
 	var t strings.Builder
 	if b.shown > 0 {
-		fmt.Fprintf(&t, "\x1b[%dA", b.shown)
+		fmt.Fprintf(&t, "\r\x1b[%dA", b.shown)
 	}
 	b.shown = 0
 	put := func(format string, args ...any) {
@@ -287,6 +287,6 @@ func (b *scoreboard) show(last judge.Result) {
 // done removes the table: the answer says more.
 func (b *scoreboard) done() {
 	if b.live && b.shown > 0 {
-		fmt.Fprintf(b.w, "\x1b[%dA\x1b[J", b.shown)
+		fmt.Fprintf(b.w, "\r\x1b[%dA\x1b[J", b.shown) // a Ctrl-C leaves its ^C before the cursor
 	}
 }

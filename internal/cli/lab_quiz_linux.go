@@ -20,7 +20,7 @@ import (
 
 func (l *labs) quiz() *cobra.Command {
 	var stage string
-	var seed uint64
+	var seed int
 	f := &shellFlags{}
 	cmd := &cobra.Command{
 		Use:   "quiz",
@@ -69,13 +69,13 @@ then tells the truth and the evidence that gives it away.`,
 	}
 	f.common(cmd.Flags())
 	stageFlag(cmd, &stage)
-	cmd.Flags().Uint64Var(&seed, "seed", 0, "the same `N` draws the same fault; 0 draws any")
+	cmd.Flags().IntVar(&seed, "seed", 0, "the same `N` draws the same fault; 0 draws any")
 	return cmd
 }
 
 // lots draws cases, the same ones for the same seed. Nothing wrong is drawn only
 // where it is asked for.
-func lots(scenarios []lab.Scenario, f *shellFlags, seed uint64) func() (judge.Case, error) {
+func lots(scenarios []lab.Scenario, f *shellFlags, seed int) func() (judge.Case, error) {
 	faults := slices.DeleteFunc(slices.Clone(scenarios), func(s lab.Scenario) bool {
 		return s.Stage == "healthy" || f.ipv4 && !slices.Contains(s.Families, lab.V4) || f.ipv6 && !slices.Contains(s.Families, lab.V6)
 	})
@@ -88,7 +88,7 @@ func lots(scenarios []lab.Scenario, f *shellFlags, seed uint64) func() (judge.Ca
 		byCause[s.Cause] = append(byCause[s.Cause], s)
 	}
 	causes := slices.Sorted(maps.Keys(byCause))
-	draw := rand.New(rand.NewPCG(seed, 0))
+	draw := rand.New(rand.NewPCG(uint64(seed), 0))
 	return func() (judge.Case, error) {
 		of := byCause[causes[draw.IntN(len(causes))]]
 		return f.of(of[draw.IntN(len(of))], judge.Root)
@@ -96,7 +96,7 @@ func lots(scenarios []lab.Scenario, f *shellFlags, seed uint64) func() (judge.Ca
 }
 
 // guess lets the person answer after the shell, as often as wanted.
-func (l *labs) guess(ctx context.Context, cell *isolate.Cell, seed uint64) error {
+func (l *labs) guess(ctx context.Context, cell *isolate.Cell, seed int) error {
 	ask := func(op string, args ...string) (isolate.Reply, error) {
 		conn, err := cell.Connect()
 		if err != nil {
@@ -116,6 +116,7 @@ func (l *labs) guess(ctx context.Context, cell *isolate.Cell, seed uint64) error
 		case said, ok = <-lines:
 			said = strings.TrimPrefix(strings.TrimSpace(said), "answer ")
 		case <-ctx.Done():
+			fmt.Fprintln(l.host.Stderr)
 			return l.interrupted()
 		}
 		if !ok {

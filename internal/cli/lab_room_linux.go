@@ -113,8 +113,8 @@ func (r *room) guest(conn *net.UnixConn, outside bool) {
 	}
 	defer g.Close()
 	switch op, args := g.Request.Op, g.Request.Args; {
-	case op == opShell && outside && len(args) == 2:
-		if err := r.open(g, args[0], judge.Vantage(args[1])); err != nil {
+	case (op == opShell || op == opJoin) && outside && len(args) == 2:
+		if err := r.open(g, args[0], judge.Vantage(args[1]), op == opJoin); err != nil {
 			g.Reply(isolate.Reply{Error: "no shell: " + err.Error(), Hint: "Hosts are: " + strings.Join(r.c.Scenario.Topology.Hosts, ", ")})
 		}
 	case op == opWhy:
@@ -134,8 +134,8 @@ func (r *room) guest(conn *net.UnixConn, outside bool) {
 	}
 }
 
-// open runs a shell on a host.
-func (r *room) open(g *isolate.Guest, host string, v judge.Vantage) error {
+// open runs a shell on a host: the first, or one that joined.
+func (r *room) open(g *isolate.Guest, host string, v judge.Vantage, joined bool) error {
 	if host == "" {
 		host = r.c.Scenario.From
 	}
@@ -150,7 +150,7 @@ func (r *room) open(g *isolate.Guest, host string, v judge.Vantage) error {
 		defer started()
 		return cmd.Start()
 	}
-	return g.Shell(cmd.Cmd, start, cmd.Wait, uid, r.banner(host, v))
+	return g.Shell(cmd.Cmd, start, cmd.Wait, uid, r.banner(host, v, joined))
 }
 
 // shellOn is the user's shell, or another where that one is not there, and the
@@ -232,7 +232,7 @@ func executable(path string) bool {
 }
 
 // banner says where one is and what to try, and nothing of the truth.
-func (r *room) banner(host string, v judge.Vantage) string {
+func (r *room) banner(host string, v judge.Vantage, joined bool) string {
 	var b strings.Builder
 	put := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	target := r.target()
@@ -260,7 +260,11 @@ func (r *room) banner(host string, v judge.Vantage) string {
 		put("answer CAUSE  when you know what it is (all causes: tcpwhy explain)")
 	}
 	put("why           tells what it is")
-	put("exit          ends the lab")
+	if joined {
+		put("exit          ends this shell; the lab ends with the first one")
+	} else {
+		put("exit          ends the lab")
+	}
 	put("")
 	return b.String()
 }
@@ -306,11 +310,7 @@ func (r *room) truth(proof bool) string {
 	s := r.c.Scenario
 	fmt.Fprintln(out)
 	for i, id := range s.Truth() {
-		label := "truth"
-		if i > 0 {
-			label = "and"
-		}
-		line(out, r.host.width(), label, id+": "+title(id))
+		line(out, r.host.width(), truthLabel(s.Truth(), i), id+": "+title(id))
 	}
 	line(out, r.host.width(), "what shows", shows(s))
 	if proof {

@@ -40,7 +40,7 @@ client, and hold what it says against the truth.
 It exits with 0 if the truth is among what tcpwhy leaves, and with 1 if not.`,
 		Example: `  tcpwhy lab run host-firewall-drop
   tcpwhy lab run no-listener -6 --root
-  tcpwhy lab run packet-loss --loss 30
+  tcpwhy lab run host-firewall-reset --loss 20
   tcpwhy lab run no-listener --after 5s --capture packets`,
 		Args:              oneName,
 		ValidArgsFunction: completeLab(false),
@@ -67,7 +67,7 @@ It exits with 0 if the truth is among what tcpwhy leaves, and with 1 if not.`,
 	f.common(cmd.Flags())
 	f.bothSides(cmd.Flags())
 	f.params(cmd.Flags())
-	cmd.Flags().StringVar(&f.capture, "capture", "", "keep the packets of client and server as pcapng in `DIR`")
+	cmd.Flags().StringVar(&f.capture, "capture", "", "keep the packets of client and server, or of what answers in its place, as pcapng in `DIR`")
 	_ = cmd.MarkFlagDirname("capture")
 	f.talk.flags(cmd, "")
 	return cmd
@@ -94,7 +94,11 @@ func captureDir(dir string) error {
 // judged makes the case, shows what is said of it, and the truth.
 func (l *labs) judged(ctx context.Context, f *runFlags, c judge.Case, others []string) (err error) {
 	out := bufio.NewWriter(l.host.Stdout)
-	defer func() { err = errors.Join(err, out.Flush()) }()
+	defer func() {
+		if flushed := out.Flush(); err == nil { // else it says the same again
+			err = flushed
+		}
+	}()
 	text := f.output == "text"
 	tell := func(s string) {
 		if text {
@@ -119,7 +123,11 @@ func (l *labs) judged(ctx context.Context, f *runFlags, c judge.Case, others []s
 	defer func() { err = errors.Join(err, m.Close()) }()
 	var packets *judge.Capture
 	if f.capture != "" {
-		if packets, err = judge.NewCapture(m, f.capture, lab.Client, lab.Server); err != nil {
+		server := lab.Server
+		if !slices.Contains(c.Scenario.Topology.Hosts, server) {
+			server = m.Answers()
+		}
+		if packets, err = judge.NewCapture(m, f.capture, lab.Client, server); err != nil {
 			return err
 		}
 		defer func() {
@@ -216,9 +224,13 @@ func diagnosis(b []byte) (*verdict.Diagnosis, error) {
 
 // proven is what a plain connection showed.
 func proven(c judge.Case, m *lab.Lab) string {
+	end := "."
+	if c.Scenario.Loss > 0 {
+		end = "; then " + lossOf(c.Scenario) + "."
+	}
 	o := c.Scenario.Expected(c.Family)
 	if o == "" {
-		return "the lab's own look at it found what is wrong."
+		return "the lab's own look at it found what is wrong" + end
 	}
 	words, ok := map[lab.Outcome]string{lab.Opens: "was accepted", lab.TimesOut: "got no answer", lab.Refused: "was refused"}[o]
 	if !ok {
@@ -234,7 +246,7 @@ func proven(c judge.Case, m *lab.Lab) string {
 	case lab.Stalled:
 		words += ", and took no more after a while"
 	}
-	return fmt.Sprintf("a plain connect to %v %s.", m.Dst(), words)
+	return fmt.Sprintf("a plain connect to %v %s%s", m.Dst(), words, end)
 }
 
 func whoIs(v judge.Vantage) string {
@@ -247,15 +259,23 @@ func whoIs(v judge.Vantage) string {
 	return "an ordinary user"
 }
 
+// truthLabel stands before the i-th of the causes that hold together. Nothing wrong
+// is one where chance decides whether a fault is met.
+func truthLabel(truth []string, i int) string {
+	switch {
+	case i == 0:
+		return "truth"
+	case slices.Contains(truth, string(verdict.None)):
+		return "or"
+	}
+	return "and"
+}
+
 // beside prints the truth beside the verdict.
 func (l *labs) beside(out *bufio.Writer, c judge.Case, r judge.Result) {
 	put := func(label, text string) { line(out, l.host.width(), label, text) }
 	for i, id := range r.Truth {
-		label := "truth"
-		if i > 0 {
-			label = "and"
-		}
-		put(label, id+": "+title(id))
+		put(truthLabel(r.Truth, i), id+": "+title(id))
 	}
 	said := strings.Join(r.Left, ", ")
 	if said == "" {

@@ -83,7 +83,8 @@ and root may do; of several labs, name the one by its process ID.`,
 
 // What a guest may ask for.
 const (
-	opShell  = "shell"  // HOST, VANTAGE
+	opShell  = "shell"  // HOST, VANTAGE: the one that the lab ends with
+	opJoin   = "join"   // HOST, VANTAGE: one more
 	opWhy    = "why"    // the truth
 	opAnswer = "answer" // CAUSE
 	opSolved = "solved" // whether an answer was right
@@ -92,6 +93,9 @@ const (
 // request asks for the shell of the flags.
 func (f *shellFlags) request() isolate.Request {
 	r := isolate.Request{Op: opShell, Args: []string{f.on, string(f.vantage(judge.Root))}}
+	if f.join {
+		r.Op = opJoin
+	}
 	for _, e := range os.Environ() {
 		name, _, _ := strings.Cut(e, "=")
 		if slices.Contains([]string{"TERM", "COLORTERM", "NO_COLOR", "LANG", "SHELL", "HOME"}, name) || strings.HasPrefix(name, "LC_") {
@@ -103,12 +107,16 @@ func (f *shellFlags) request() isolate.Request {
 
 // attached opens a shell of a lab that was just started, until that shell ends.
 func (l *labs) attached(ctx context.Context, cell *isolate.Cell, r isolate.Request) error {
-	if err := cell.Open(ctx); err != nil {
-		return err
-	}
-	conn, err := cell.Connect()
+	err := cell.Open(ctx)
+	var conn *net.UnixConn
 	if err == nil {
+		conn, err = cell.Connect()
+	}
+	switch {
+	case err == nil:
 		err = l.attach(ctx, conn, r)
+	case ctx.Err() != nil: // the lab ends, and says nothing
+		return l.interrupted()
 	}
 	if errors.Is(err, isolate.ErrEnded) || errors.Is(err, isolate.ErrRefused) {
 		err = nil // why it did is told by it, or by its exit

@@ -23,7 +23,8 @@ tcpdump, dumpcap and Wireshark write them, also in gzip, zstd or lz4. Several
 files are read one after the other, and reported on together; a connection
 that spans two files is judged by each part, unless --file-set says that one
 program wrote them all, as tcpdump -C and -G, dumpcap -b and tcpwhy capture
---size do: then they are one capture, in the order of their packets' times.
+--size do: then they are one capture, in the order of their packets' times. A
+file that is missing in the middle is named where the names are numbered.
 - is standard input. What comes for a connection that was over and then silent
 for a minute, counts as another.
 
@@ -205,7 +206,7 @@ func (a *app) readCaptures(ctx context.Context, f *pcapFlags, args []string) (er
 		defer closing(keep, &err)
 	}
 	out := bufio.NewWriterSize(a.host.Stdout, 1<<16)
-	defer func() { err = errors.Join(err, out.Flush()) }()
+	defer func() { err = flush(out, err) }()
 	p := &pcapOutput{app: a, flags: f, out: out, options: a.options(f.verbose, f.quiet)}
 	o := capture.Options{Parallelism: f.parallel, MaxConnections: f.most, All: f.all}
 	if f.follow {
@@ -263,11 +264,19 @@ func (a *app) sources(ctx context.Context, args []string, follow bool) ([]captur
 	return out, nil
 }
 
-// warn tells of damage.
+// warn tells of damage, and of what is missing of a file set.
 func (a *app) warn(ctx context.Context, r *capture.Result) {
+	if ctx.Err() != nil {
+		return
+	}
 	for i := range r.Files {
-		if f := &r.Files[i]; f.Damage != nil && ctx.Err() == nil {
+		if f := &r.Files[i]; f.Damage != nil {
 			a.complain(report.Escape(f.Name) + ": " + f.Damage.Error() + "; what comes before it was read")
+		}
+	}
+	for i := range r.Gaps {
+		if g := &r.Gaps[i]; g.Count > 0 {
+			a.complain(report.Escape(report.MissingFiles(r, g)), "Connections that go on behind the gap are undecided, unless nothing is wrong with them.")
 		}
 	}
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/tcpwhy/tcpwhy/internal/capdiff"
@@ -56,7 +55,7 @@ func (a *app) compareCaptures(ctx context.Context, f *pcapFlags, args []string) 
 		return err
 	}
 	out := bufio.NewWriterSize(a.host.Stdout, 1<<16)
-	defer func() { err = errors.Join(err, out.Flush()) }()
+	defer func() { err = flush(out, err) }()
 	c.out = out
 	r, err := capdiff.Compare(ctx, [2]capdiff.Source{
 		{Name: sources[0].Name, Open: sources[0].Open}, {Name: sources[1].Name, Open: sources[1].Open},

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"encoding/json"
 	"net/netip"
 	"os"
@@ -168,9 +169,82 @@ func TestFileSetFaults(t *testing.T) {
 	if err := reporttest.ValidateCapture([]byte(out)); err != nil {
 		t.Error(err)
 	}
-	// The last packet of the second piece is lost: a RST.
-	if !strings.Contains(out, `"connections":{"all":5,"attempts":5,"older":0,"fine":2,"impaired":0,"failed":2,"undecided":1}`) {
+	// The last packet of the second piece is lost: a RST. The attempt that goes on in
+	// the third may have been answered meanwhile.
+	if !strings.Contains(out, `"connections":{"all":5,"attempts":5,"older":0,"fine":2,"impaired":0,"failed":1,"undecided":2}`) ||
+		!strings.Contains(out, "in the middle of it \\\""+names[3]+"\\\" is damaged") {
 		t.Errorf("%.2000s", out)
+	}
+}
+
+// TestFileSetGap: a file that is missing in the middle is named, and what goes on
+// behind it is undecided unless it fared well. What ended before it, or began behind
+// it, is judged.
+func TestFileSetGap(t *testing.T) {
+	p := pieces(t)
+	a := newTape(t)
+	a.refused(-2*time.Second, 40009, 81, 62) // before it
+	a.silent(-time.Minute, 40008, 443)
+	a.segment(8*time.Second, true, 40007, 443, wire.SYN, 1, 0, 0) // until just before it
+	a.segment(8100*time.Millisecond, true, 40006, 443, wire.SYN, 1, 0, 0)
+	a.segment(8101*time.Millisecond, false, 40006, 443, wire.SYN|wire.ACK, 9, 2, 62)
+	a.segment(8102*time.Millisecond, true, 40006, 443, wire.ACK, 2, 10, 0)
+	request := wire.Segment{Src: netip.AddrPortFrom(tapeClient, 40006), Dst: netip.AddrPortFrom(tapeServer, 443), TTL: 64, Seq: 2, Ack: 10, Flags: wire.ACK, Window: 1000}
+	data := append(request.Append(nil), "request"...)
+	binary.BigEndian.PutUint16(data[2:], uint16(len(data))) // the total length of IPv4
+	a.packet(8103*time.Millisecond, true, data)
+	a.segment(8104*time.Millisecond, false, 40006, 443, wire.ACK, 10, 9, 62)
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	first := append(a.out.Bytes(), p[0]...)
+	var names []string
+	for name, data := range map[string][]byte{"ring.pcap": first, "ring.pcap1": p[1], "ring.pcap2": p[2]} {
+		if err := os.WriteFile(at(name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, at(name))
+	}
+	code, out, talk := runPcap(t, nil, append([]string{"-o", "json", "--file-set"}, names...)...)
+	if code != 1 || talk != "" || strings.Contains(out, `"missing"`) {
+		t.Errorf("nothing is missing: exit code %d, %s%s", code, talk, out)
+	}
+	rest := []string{at("ring.pcap"), at("ring.pcap2")}
+	says := at("ring.pcap1") + " is missing: by its number it belongs between " + at("ring.pcap") + " and " + at("ring.pcap2")
+	code, out, talk = runPcap(t, nil, append([]string{"-o", "json", "--all", "--file-set"}, rest...)...)
+	if code != 1 || strings.Count(talk, "\n") != 2 || !strings.Contains(talk, says) {
+		t.Errorf("exit code %d, %s", code, talk)
+	}
+	if err := reporttest.ValidateCapture([]byte(out)); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(out, `"missing":[{"after":0,"before":1,"names":["`+at("ring.pcap1")+`"],"count":1}]`) {
+		t.Errorf("%.2000s", out)
+	}
+	states := map[string]string{}
+	for text := range strings.Lines(out) {
+		var l captureLine
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			t.Fatal(err)
+		}
+		if l.Client != "" {
+			states[strings.TrimPrefix(l.Client, "192.0.2.1:")] = l.State
+		}
+		if goes := strings.Contains(text, "in the middle of it a file of the set is missing"); goes != (l.Client == "192.0.2.1:40002") {
+			t.Errorf("%s", text)
+		}
+	}
+	for port, want := range map[string]string{
+		"40009": "failed", "40008": "failed", "40007": "undecided", "40006": "undecided", "40000": "fine", "40001": "fine", "40002": "undecided", "40004": "failed",
+	} {
+		if states[port] != want {
+			t.Errorf("the connection of port %s is %q, want %s", port, states[port], want)
+		}
+	}
+	if _, out, _ := runPcap(t, nil, append([]string{"--file-set"}, rest...)...); !strings.Contains(strings.ReplaceAll(strings.Join(strings.Fields(out), ""), " ", ""), strings.ReplaceAll(says, " ", "")) {
+		t.Error(out)
+	}
+	if _, out, talk := runPcap(t, nil, rest...); talk != "" || strings.Contains(out, "missing") {
+		t.Errorf("each by itself: %s%s", talk, out)
 	}
 }
 

@@ -110,7 +110,16 @@ func writeReport(w io.Writer, list []*verdict.Diagnosis, format string, o report
 			}
 		}
 	}
-	return errors.Join(err, out.Flush())
+	return flush(out, err)
+}
+
+// flush ends what was written. Its error counts when there is no other: that of
+// an earlier write sticks, and comes back.
+func flush(out *bufio.Writer, err error) error {
+	if e := out.Flush(); err == nil {
+		return e
+	}
+	return err
 }
 
 // options say how reports look on stdout.
@@ -123,8 +132,8 @@ func (a *app) options(verbose, quiet bool) report.Options {
 
 const reportLong = `Shows again what tcpwhy -o json saved, in any format. A file may hold several
 targets, one a line; - is standard input. With -v it shows less than -v of the
-run itself: the path to a second port, each question to a name server, and
-what a server that works said are not saved.
+run itself: the path to a second port and each question to a name server are
+not saved, and of what a server that works said the beginning only.
 
 With two files it shows what changed from the first to the second, target by
 target: outcome, cause, certainty, addresses, evidence, the path, and times
@@ -247,7 +256,7 @@ func (a *app) compare(before, after []*verdict.Diagnosis, format string, o repor
 	default:
 		err = report.ChangesText(out, changes, o)
 	}
-	if err = errors.Join(err, out.Flush()); err != nil {
+	if err = flush(out, err); err != nil {
 		return fmt.Errorf("write the comparison: %w", err)
 	}
 	return nil

@@ -78,7 +78,7 @@ func (a *app) root() *cobra.Command {
 	// Flags are wrapped for 80 columns, wherever help goes.
 	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
 	cmd.SetVersionTemplate("tcpwhy {{.Version}}\n")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	cmd.SetFlagErrorFunc(commandFlagError)
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.BoolVarP(&f.ipv4, "ipv4", "4", false, "use IPv4 addresses only")
@@ -103,20 +103,50 @@ func (a *app) root() *cobra.Command {
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("expect", cobra.FixedCompletions(expectable(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.AddCommand(a.explain(), a.sandbox(), a.report(), a.manual(), a.lab(), a.pcap(), a.capture(), a.hostCommand())
+	cmd.SetOut(a.host.Stdout) // which cobra asks for while it makes the next command
 	cmd.InitDefaultCompletionCmd()
+	cmd.InitDefaultHelpCmd()
 	for _, c := range cmd.Commands() {
-		for _, shell := range c.Commands() {
-			if c.Name() == "completion" {
-				shell.Args = func(_ *cobra.Command, args []string) error {
-					if len(args) > 0 {
-						return &usageError{fmt.Sprintf("completion %s takes no %q", shell.Name(), args[0]), "Print it with: tcpwhy completion " + shell.Name()}
-					}
-					return nil
-				}
-			}
+		switch c.Name() {
+		case "completion":
+			completion(c)
+		case "help":
+			c.Args = knownCommand
 		}
 	}
 	return cmd
+}
+
+// completion has cobra's command say what is wrong with its arguments.
+func completion(cmd *cobra.Command) {
+	var shells []string
+	for _, shell := range cmd.Commands() {
+		shells = append(shells, shell.Name())
+		shell.Args = func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &usageError{fmt.Sprintf("completion %s takes no %q", shell.Name(), args[0]), "Print it with: tcpwhy completion " + shell.Name()}
+			}
+			return nil
+		}
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		problem := "no shell named"
+		if len(args) > 0 {
+			problem = fmt.Sprintf("there is no completion for %q", args[0])
+		}
+		return &usageError{problem, "There are: " + strings.Join(shells, ", ") + " (how to load it: tcpwhy completion bash --help)"}
+	}
+}
+
+// knownCommand is the check of what help is asked for: cobra's own shows the
+// help of the program for what it does not know.
+func knownCommand(help *cobra.Command, args []string) error {
+	c, rest, err := help.Root().Find(args)
+	if err != nil || len(rest) > 0 {
+		return &usageError{fmt.Sprintf("there is no command %q", strings.Join(args, " ")), "The commands are listed by: " + c.CommandPath() + " --help"}
+	}
+	return nil
 }
 
 // parse checks the flags and makes options of them.
@@ -147,6 +177,9 @@ func (f *flags) parse() (probe.Options, error) {
 	if o.Idle < 0 || o.Idle > 24*time.Hour {
 		return bad("--idle must be between 0 and 24h", "For example: --idle 90s")
 	}
+	if o.Idle > 0 && o.Gentle {
+		return bad("--idle needs a connection that speaks, and --gentle sends nothing but the connects", "Leave out the one or the other.")
+	}
 	if o.Count < 1 || o.Count > 1000 {
 		return bad("--count must be between 1 and 1000", "For example: --count 20")
 	}
@@ -176,6 +209,15 @@ func (f *flags) parse() (probe.Options, error) {
 		return bad("--count cannot connect twice from one source port: the first connection keeps it (TIME-WAIT)", "Leave the port out of --source.")
 	}
 	return o, nil
+}
+
+// commandFlagError is flagError, and names the command that lists the flags.
+func commandFlagError(c *cobra.Command, err error) error {
+	wrong := flagError(err)
+	if u, ok := wrong.(*usageError); ok && strings.HasSuffix(u.hint, "--help") {
+		u.hint = "The flags are listed by: " + c.CommandPath() + " --help"
+	}
+	return wrong
 }
 
 // flagError says what is wrong with a flag in the words of its user.

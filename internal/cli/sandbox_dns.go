@@ -55,7 +55,7 @@ func (a *app) sandboxDNS() *cobra.Command {
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringArrayVar(&f.records, "record", nil, "know the `RECORD`, written as in a zone file; repeatable,\nas all of the following are")
+	fl.StringArrayVar(&f.records, "record", nil, "know the `RECORD`, written as in a zone file; repeatable, as all of the following are")
 	for _, l := range []struct {
 		lie  sandbox.Lie
 		what string

@@ -48,7 +48,7 @@ func (a *app) sandboxServer() *cobra.Command {
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.IntVar(&f.Backlog, "backlog", -1, "tell listen(2) that `N` connections may wait for accept(2); Linux\nlets one more wait (default: the system's maximum)")
+	fl.IntVar(&f.Backlog, "backlog", -1, "tell listen(2) that `N` connections may wait for accept(2); Linux lets one more wait (default: the system's maximum)")
 	fl.DurationVar(&f.AcceptDelay, "accept-delay", 0, "let each connection wait for `TIME` before accept(2)")
 	fl.BoolVar(&f.noAccept, "no-accept", false, "listen and never call accept(2)")
 	fl.BoolVar(&f.reset, "reset", false, "end each connection with RST right after accept(2)")

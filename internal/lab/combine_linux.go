@@ -72,6 +72,7 @@ func Combine(names ...string) (Scenario, error) {
 			}
 		}
 		all.Also = append(all.Also, p.Also...)
+		all.Loss = max(all.Loss, p.Loss)
 		all.Args = slices.Concat(all.Args, p.Arguments(V4))
 		all.Args6 = slices.Concat(all.Args6, p.Arguments(V6))
 		if p.Shows != "" {
@@ -79,7 +80,7 @@ func Combine(names ...string) (Scenario, error) {
 		}
 	}
 	all.Cause = cmp.Or(all.Cause, "none")
-	all.Shows = strings.Join(shows, "; ")
+	all.Shows = strings.Join(shows, " ")
 	all.Ideal = union(parts)
 	all.make(parts)
 	all.predict(parts)
@@ -114,7 +115,7 @@ func (s *Scenario) make(parts []Scenario) {
 			}
 		}
 	}
-	if slices.ContainsFunc(parts, func(p Scenario) bool { return p.fault == nil && p.Cause != "none" }) {
+	if slices.ContainsFunc(parts, func(p Scenario) bool { return !p.StartsWell() && p.Cause != "none" }) {
 		setup := s.setup
 		s.setup = func(l *Lab) { setup(l); broken(l) }
 	} else if slices.ContainsFunc(parts, func(p Scenario) bool { return p.fault != nil }) {

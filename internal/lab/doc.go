@@ -15,7 +15,7 @@
 //			out, err := l.Command(s.From, true, program, l.Target()).Output()
 //			err = l.Close()
 //
-// Combine makes one scenario of several.
+// Combine makes one scenario of several, and Losing one that loses packets, too.
 //
 // It needs root, or a user namespace such as package isolate makes: root there is
 // enough for nearly every scenario. An error that wraps errors.ErrUnsupported says

@@ -58,10 +58,8 @@ func oddPaths() []Scenario {
 			change(l)
 		})
 	}
-	lossy := on("none-loss-1", "1 % of all packets are lost.", TwoRouters(), func(l *Lab) { l.lose(1) })
 	// Who happens to meet the loss is right to name it.
-	lossy.Ideal = leaves(and(someVanishUnseen, "none"), and(someVanish, "none"))
-	lossy.Also, lossy.Connect, lossy.After, lossy.prove = []string{"packet-loss"}, "", Whatever, proveLoss(1, Opens)
+	lossy := works("none-loss-1", "A packet is lost now and then.", TwoRouters(), nil).Losing(1)
 	reordered := works("none-reordered", "Every fifth packet is overtaken.", overCable(Cable{Delay: 5 * time.Millisecond, LateEvery: 5, LateBy: 10 * time.Millisecond}), nil)
 	reordered.prove = proveReordered
 	narrow := on("none-small-mtu", "The link in the middle has an MTU of 1280, and the routers say so.", TwoRouters(), func(l *Lab) { l.narrow(R1, R2) })

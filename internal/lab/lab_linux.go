@@ -49,14 +49,25 @@ type Lab struct {
 
 // Params change how a scenario is made; the zero value leaves it as it is.
 type Params struct {
-	// Port is the target's, DefaultPort if 0. Scenarios about a protocol's own
-	// port, such as 443, keep that.
+	// Port is the target's, DefaultPort if 0. Scenarios about a certain port, such
+	// as a protocol's own, take no other: Open says so by a ParamsError.
 	Port uint16
-	// Loss is the share of packets lost, in percent, in scenarios of loss;
-	// 0 leaves what the scenario has.
-	Loss int
 	// Later leaves the fault to Break: until then everything is well.
 	Later bool
+}
+
+// ParamsError says that a scenario cannot be changed in the way that is asked for.
+type ParamsError struct {
+	Param    string // "port" for Params.Port, "loss" for Scenario.Losing
+	Scenario string // its name
+	Why      string // what follows the name
+}
+
+func (e *ParamsError) Error() string { return e.Scenario + " " + e.Why }
+
+// cannot is a ParamsError of the lab's scenario.
+func (l *Lab) cannot(param, why string, args ...any) error {
+	return &ParamsError{param, l.Scenario.Name, fmt.Sprintf(why, args...)}
 }
 
 // DefaultPort is the target's port.
@@ -94,6 +105,13 @@ func Open(ctx context.Context, s Scenario, f Family, p Params) (_ *Lab, err erro
 	}
 	l.defaults()
 	s.healthy(l)
+	switch {
+	case l.err != nil:
+	case p.Port != 0 && p.Port != l.dst.Port():
+		l.err = l.cannot("port", "cannot have port %d: it is about port %d", p.Port, l.dst.Port())
+	case s.Loss > 0 && l.own():
+		l.err = l.cannot("loss", "cannot have loss: its target is on the %s itself, and nothing is sent to another host", s.From)
+	}
 	if p.Later || l.err != nil {
 		return l, l.err
 	}
@@ -109,11 +127,22 @@ func (s Scenario) healthy(l *Lab) {
 	}
 }
 
-// Break makes the fault. Open does unless Params.Later is set.
+// Break makes the fault, and then the loss. Open does unless Params.Later is set.
 func (l *Lab) Break() error {
-	if l.Scenario.fault != nil {
-		l.Scenario.fault(l)
+	s := l.Scenario
+	if s.fault != nil {
+		s.fault(l)
 	}
+	if s.Loss == 0 || l.err != nil {
+		return l.err
+	}
+	// What packets are lost by chance look like many a fault: with the loss the
+	// fault could not be proven any more.
+	if err := l.verifyFault(l.ctx); err != nil {
+		l.fail(err)
+		return l.err
+	}
+	l.lose(s.Loss)
 	return l.err
 }
 
@@ -151,6 +180,9 @@ func (l *Lab) Answers() string {
 	}
 	return Server
 }
+
+// own says whether the target is the user's own host.
+func (l *Lab) own() bool { return l.Answers() == l.Scenario.From || l.dst.Addr().IsUnspecified() }
 
 // Addr is a host's first address of the lab's family, zero if it has none.
 func (l *Lab) Addr(host string) netip.Addr {

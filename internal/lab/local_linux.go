@@ -13,7 +13,7 @@ import (
 
 // locals are faults of the user's own host.
 func locals() []Scenario {
-	return slices.Concat(routings(), links(), localFirewalls(), sockets())
+	return slices.Concat(routings(), links(), localFirewalls(), ownFilters(), sockets(), tables())
 }
 
 // routings are hosts that do not know, or do not want to know, where to.

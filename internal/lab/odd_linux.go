@@ -34,11 +34,10 @@ func oddRefusals() []Scenario {
 		odd("odd-ttl-200", "The server's packets start with TTL 200.", "200"),
 		Scenario{
 			// Who meets no loss cannot know of it, and who does has found it.
-			Name: "no-listener-lossy", Cause: "no-listener", Also: []string{"packet-loss"}, prove: proveLoss(5, Refused),
-			Shows: "Connection refused: nothing listens. 5 % of all packets are lost.",
+			Name: "no-listener-lossy", Cause: "no-listener", Also: []string{"packet-loss"}, Connect: Refused, Loss: 5,
+			Shows: "Connection refused: nothing listens. A packet is lost now and then.",
 			// The attempt that failed may be one whose SYN the host never saw.
 			Ideal: Ideal{Ordinary: and(lossy, "local-firewall-drop"), Root: lossy, Host: lossy},
-			fault: func(l *Lab) { l.lose(5) },
 		}.closed(),
 	}
 }

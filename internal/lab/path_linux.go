@@ -10,6 +10,7 @@ func paths() []Scenario {
 // Types of ICMP messages, RFC 792 and RFC 4443, with neighbour discovery by
 // RFC 4861.
 const (
+	icmpEchoReply          = 0
 	icmpUnreachable        = 3
 	icmpEcho               = 8
 	icmpExceeded           = 11
@@ -17,6 +18,7 @@ const (
 	icmp6TooBig            = 2
 	icmp6Exceeded          = 3
 	icmp6Echo              = 128
+	icmp6EchoReply         = 129
 	routerSolicitation     = 133
 	neighbourSolicitation  = 135
 	neighbourAdvertisement = 136

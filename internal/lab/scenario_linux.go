@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Family is an address family.
@@ -43,6 +44,11 @@ type Scenario struct {
 	// Args are arguments that the program is given before the target. Args6 are
 	// those with IPv6, if different.
 	Args, Args6 []string
+
+	// Loss is the share of all packets between client and server that are lost, in
+	// percent, either way and by chance; 0 without loss of that kind. It comes with
+	// the fault, which is proven before.
+	Loss int
 
 	// Ideal are the causes that the best possible verdict leaves.
 	Ideal Ideal
@@ -107,7 +113,9 @@ func (s Scenario) Truth() []string { return append([]string{s.Cause}, s.Also...)
 
 // StartsWell says whether all is well before the fault, so that Params.Later can
 // be set.
-func (s Scenario) StartsWell() bool { return s.fault != nil }
+func (s Scenario) StartsWell() bool {
+	return s.fault != nil || s.Loss > 0 && slices.Contains([]string{"none", "packet-loss"}, s.Cause)
+}
 
 // Scenarios lists all scenarios, by stage.
 func Scenarios() []Scenario {

@@ -10,12 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sweep makes n connections at once from where the user sits, each from a port
+// sweep makes n connections to the target, as sweepTo does.
+func (l *Lab) sweep(ctx context.Context, n int, wait time.Duration) (map[Outcome]int, error) {
+	return l.sweepTo(ctx, l.dst, n, wait)
+}
+
+// sweepTo makes n connections at once from where the user sits, each from a port
 // of its own, and counts how they end within the time; those that have not are
 // TimesOut.
-func (l *Lab) sweep(ctx context.Context, n int, wait time.Duration) (map[Outcome]int, error) {
+func (l *Lab) sweepTo(ctx context.Context, to netip.AddrPort, n int, wait time.Duration) (map[Outcome]int, error) {
 	got := make(map[Outcome]int)
 	err := l.Do(l.Scenario.From, func() error {
+		if err := l.confine(); err != nil {
+			return err
+		}
 		open := make([]unix.PollFd, 0, n)
 		defer func() {
 			for _, p := range open {
@@ -23,12 +31,12 @@ func (l *Lab) sweep(ctx context.Context, n int, wait time.Duration) (map[Outcome
 			}
 		}()
 		for range n {
-			fd, err := begin(l.dst)
+			fd, err := begin(to)
 			if fd >= 0 {
 				open = append(open, unix.PollFd{Fd: int32(fd), Events: unix.POLLOUT})
 			}
 			if err != nil {
-				return fmt.Errorf("connect to %v: %w", l.dst, err)
+				return fmt.Errorf("connect to %v: %w", to, err)
 			}
 		}
 		left := n

@@ -11,6 +11,16 @@ func OwnLink() Topology {
 	}
 }
 
+// ownSwitch is OwnLink with a switch between the two.
+func ownSwitch() Topology {
+	t := SharedLink()
+	t.Name = OwnLink().Name
+	t.Hosts = []string{Client, Switch, Server}
+	t.Links = t.Links[:2]
+	t.Bridges[0].Ports = t.Bridges[0].Ports[:2]
+	return t
+}
+
 // SharedLink is a switch that connects client, server and a third host.
 func SharedLink() Topology {
 	return Topology{

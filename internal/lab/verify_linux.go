@@ -23,20 +23,57 @@ const Patience = 4 * time.Second
 const quiet = 250 * time.Millisecond
 
 // Verify makes a plain connection where the user sits and checks that the
-// kernel says what the scenario predicts.
+// kernel says what the scenario predicts. With loss, before which Break has done
+// so, it checks that some packets are lost and that the fault is not hidden by it.
+// A ParamsError says that it is, or that it hides the loss.
 func (l *Lab) Verify(ctx context.Context) error {
+	check := l.verifyFault
+	if l.Scenario.Loss > 0 {
+		check = l.verifyLoss
+	}
+	if err := check(ctx); err != nil {
+		return fmt.Errorf("lab: %s for %v: %w", l.Scenario.Name, l.Family, err)
+	}
+	return nil
+}
+
+// verifyFault checks what the scenario predicts without loss. Where it fails and
+// the user has chosen the port, that may have another part in the scenario.
+func (l *Lab) verifyFault(ctx context.Context) error {
+	err := l.predicted(ctx)
+	if port := l.Params.Port; err != nil && port != 0 && ctx.Err() == nil && !errors.Is(err, errors.ErrUnsupported) {
+		err = l.cannot("port", "cannot be proven at port %d: %v", port, err)
+	}
+	return err
+}
+
+func (l *Lab) predicted(ctx context.Context) error {
 	s := l.Scenario
 	if want := s.Expected(l.Family); want != "" {
 		if err := l.expect(ctx, l.dst, want, s.After); err != nil {
-			return fmt.Errorf("lab: %s for %v: %w", s.Name, l.Family, err)
+			return err
+		}
+		if want == HostUnreach {
+			if err := l.forgetTarget(); err != nil {
+				return err
+			}
 		}
 	}
 	if s.prove != nil {
-		if err := s.prove(ctx, l); err != nil {
-			return fmt.Errorf("lab: %s for %v: %w", s.Name, l.Family, err)
-		}
+		return s.prove(ctx, l)
 	}
 	return nil
+}
+
+// forgetTarget ends a resolution of the target's address, wherever it is under way:
+// the client's fourth SYN comes at the moment at which the first resolution fails,
+// and may begin another one. Who connects next would be told too soon.
+func (l *Lab) forgetTarget() error {
+	var errs []error
+	for _, h := range l.Scenario.Topology.Hosts {
+		errs = append(errs, l.machines[h].change.ForgetNeighbour(l.dst.Addr()))
+	}
+	return errors.Join(errs...)
 }
 
 // expect connects from where the user sits.

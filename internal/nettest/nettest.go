@@ -13,7 +13,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -65,18 +67,60 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// kept names, in the environment, the directory of KeepBuilt, for the copies of the
+// test program that InUserNS starts, too.
+const kept = "TCPWHY_TEST_BUILT"
+
+// building is held while a program is built that others may want.
+var building sync.Mutex
+
+// KeepBuilt has Build build each command once for all tests of a package: linking
+// takes two seconds of a processor. It is for TestMain; forget removes what was
+// built.
+func KeepBuilt() (forget func(), err error) {
+	if os.Getenv(kept) != "" {
+		return func() {}, nil // whoever started this copy does it
+	}
+	dir, err := publicDir("")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Setenv(kept, dir); err != nil {
+		return nil, err
+	}
+	return func() { os.RemoveAll(dir) }, nil
+}
+
+// publicDir makes a directory that every user may look into.
+func publicDir(parent string) (string, error) {
+	dir, err := os.MkdirTemp(parent, "tcpwhy-build-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	return dir, err
+}
+
 // Build compiles a command of this module, such as "./cmd/tcpwhy" seen from the
 // test's directory, to a place where every user may run it; the directories of
-// `go test` and t.TempDir are closed to others. It returns the program's path.
+// `go test` and t.TempDir are closed to others. It returns the program's path. The
+// program may be that of other tests, too; see KeepBuilt.
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "tcpwhy-build-")
+	parent := os.Getenv(kept)
+	keep := filepath.Join(parent, strings.ReplaceAll(pkg, "/", "+"))
+	if parent != "" {
+		building.Lock()
+		defer building.Unlock()
+		if _, err := os.Stat(keep); err == nil {
+			return keep + "/program"
+		}
+	}
+	dir, err := publicDir(parent)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
+	if parent == "" {
+		t.Cleanup(func() { os.RemoveAll(dir) })
 	}
 	program := dir + "/program"
 	cmd := exec.CommandContext(t.Context(), NeedProgram(t, "go"), "build", "-o", program, pkg)
@@ -84,7 +128,16 @@ func Build(t testing.TB, pkg string) string {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
 	}
-	return program
+	if parent == "" {
+		return program
+	}
+	// Whole or not at all; another copy may have been faster.
+	if err := os.Rename(dir, keep); err != nil {
+		if _, other := os.Stat(keep); other != nil {
+			t.Fatal(err)
+		}
+	}
+	return keep + "/program"
 }
 
 // Start starts a program that lives until its standard input ends, which it does

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
@@ -89,7 +90,7 @@ func (p *page) works(d *verdict.Diagnosis) {
 		p.prose(indent, indent, "", connected(d, &d.Set.Addresses[0]))
 	}
 	for i := range d.Set.Addresses {
-		if s := seen(d.Set.Addresses[i].Session); s != "" {
+		if s := seen(d, &d.Set.Addresses[i]); s != "" {
 			p.prose(indent, indent, "", s)
 			break
 		}
@@ -108,6 +109,10 @@ func connected(d *verdict.Diagnosis, a *evidence.Address) string {
 	}
 	if n := d.Set.Name; n != nil && n.AddrsFrom != "" && n.AddrsFrom != "literal" {
 		s += ", name resolved in " + duration(n.Took)
+	} else if n == nil && factOf(d, evidence.NameResult, netip.AddrPort{}).Value == evidence.NameResolved {
+		if text := factOf(d, evidence.NameSpeed, netip.AddrPort{}).Text; text != "" { // all that a saved run holds of it
+			s += "; " + text
+		}
 	}
 	if a.Path != nil && a.Path.AnswerTTL > 1 {
 		s += ", " + count(a.Path.AnswerTTL-1, "router", "routers") + " between"
@@ -115,10 +120,27 @@ func connected(d *verdict.Diagnosis, a *evidence.Address) string {
 	return s
 }
 
-// seen says what a session showed, "" when nothing was.
-func seen(s *evidence.Session) string {
-	if s == nil {
-		return ""
+// factOf is the fact of a key about an address, none of that if there is none.
+func factOf(d *verdict.Diagnosis, key evidence.Key, at netip.AddrPort) evidence.Fact {
+	for _, f := range d.Facts {
+		if f.Key == key && f.Addr == at {
+			return f
+		}
+	}
+	return evidence.Fact{}
+}
+
+// seen says what the session at an address showed, "" when nothing was.
+func seen(d *verdict.Diagnosis, a *evidence.Address) string {
+	s := a.Session
+	if s == nil || s.TLS == nil && s.HTTP == nil && s.Got == "" {
+		// Of a saved run the fact is left. What it quotes of TLS is for no reader.
+		f := factOf(d, evidence.SessionReply, a.Addr)
+		if f.Value != evidence.ReplyExpected {
+			return ""
+		}
+		text, _, _ := strings.Cut(f.Text, `: \x`)
+		return text
 	}
 	var parts []string
 	if t := s.TLS; t != nil && t.OK {

@@ -151,6 +151,24 @@ func (l *changeList) addresses(a, b *verdict.Diagnosis) {
 	}
 }
 
+// subjects maps an address of either run to what its facts are compared under. An
+// address that was replaced by another one is compared with it, and one of
+// several that is in one run only with nothing: that it is not there was said.
+func subjects(a, b *verdict.Diagnosis) func(netip.Addr) (netip.Addr, bool) {
+	has := func(d *verdict.Diagnosis, at netip.Addr) bool {
+		return slices.ContainsFunc(d.Addresses, func(v verdict.AddressVerdict) bool { return v.Addr.Addr() == at })
+	}
+	return func(at netip.Addr) (netip.Addr, bool) {
+		switch {
+		case !at.IsValid() || has(a, at) == has(b, at):
+			return at, true
+		case len(a.Addresses) == 1 && len(b.Addresses) == 1:
+			return netip.Addr{}, true
+		}
+		return at, false
+	}
+}
+
 // facts compares the answers to the same question about the same address.
 func (l *changeList) facts(a, b *verdict.Diagnosis) {
 	type question struct {
@@ -159,10 +177,15 @@ func (l *changeList) facts(a, b *verdict.Diagnosis) {
 	}
 	var order []question
 	type answer struct{ values, texts string }
+	subject := subjects(a, b)
 	collect := func(d *verdict.Diagnosis) map[question]answer {
 		m := map[question]answer{}
 		for _, f := range d.Facts[:min(len(d.Facts), 20*mostRows)] {
-			q := question{f.Key, f.Addr.Addr()}
+			at, compared := subject(f.Addr.Addr())
+			if !compared {
+				continue
+			}
+			q := question{f.Key, at}
 			if !slices.Contains(order, q) {
 				order = append(order, q)
 			}

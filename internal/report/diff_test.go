@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"bytes"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -36,6 +37,23 @@ func whats(t testing.TB, before, after *verdict.Diagnosis) string {
 		out = append(out, c.What)
 	}
 	return strings.Join(out, "; ")
+}
+
+// Of a name that leads elsewhere, the new address is compared with the old one,
+// not each of them with nothing.
+func TestCompareMovedAddress(t *testing.T) {
+	a, b := refusedNarrowed(), refusedNarrowed()
+	for _, at := range []*netip.AddrPort{&b.Set.Addresses[0].Addr, &b.Addresses[0].Addr} {
+		*at = netip.AddrPortFrom(addr("10.77.3.9"), at.Port())
+	}
+	for i := range b.Facts {
+		if b.Facts[i].Addr.IsValid() {
+			b.Facts[i].Addr = b.Addresses[0].Addr
+		}
+	}
+	if got, want := whats(t, a, b), "address 10.77.3.2; address 10.77.3.9"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }
 
 // A run that is as the one before has no changes, though its numbers differ.

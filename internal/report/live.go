@@ -11,15 +11,16 @@ import (
 // long. It is written over in place and leaves nothing behind. Its methods may
 // be called from several goroutines.
 type Progress struct {
-	mu    sync.Mutex
-	w     io.Writer
-	width int
-	step  string
-	shown int // columns on the screen
-	start time.Time
-	stop  chan struct{}
-	ended chan struct{}
-	once  sync.Once
+	mu     sync.Mutex // for step alone: nobody who works waits for the terminal
+	step   string
+	screen sync.Mutex // for w and shown
+	w      io.Writer
+	width  int
+	shown  int // columns on the screen
+	start  time.Time
+	stop   chan struct{}
+	ended  chan struct{}
+	once   sync.Once
 }
 
 // refresh is the time between two versions of the line. A run that is over
@@ -44,6 +45,18 @@ func (p *Progress) Step(text string) {
 	p.step = escape(text, true, maxText)
 }
 
+// Aside calls f, which may write to the same terminal, while the line is off the
+// screen. It does so without a line, too: p may be nil. f must not call Done.
+func (p *Progress) Aside(f func() error) error {
+	if p == nil {
+		return f()
+	}
+	p.screen.Lock()
+	defer p.screen.Unlock()
+	p.show("")
+	return f()
+}
+
 // Done erases the line and ends it: when it returns, nothing more is written.
 // Further calls do nothing.
 func (p *Progress) Done() {
@@ -58,19 +71,23 @@ func (p *Progress) run() {
 	for {
 		select {
 		case <-p.stop:
+			p.screen.Lock()
 			p.show("")
+			p.screen.Unlock()
 			return
 		case <-tick.C:
 			p.mu.Lock()
 			step := p.step
 			p.mu.Unlock()
 			// A line as long as the terminal is wide would wrap.
+			p.screen.Lock()
 			p.show(cut(duration(time.Since(p.start).Truncate(refresh))+"  "+step, p.width-1))
+			p.screen.Unlock()
 		}
 	}
 }
 
-// show replaces the line. An error in writing progress is of no concern.
+// show replaces the line; screen is held. An error in writing progress is of no concern.
 func (p *Progress) show(line string) {
 	n := cells(line)
 	if p.shown == 0 && n == 0 {

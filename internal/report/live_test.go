@@ -69,6 +69,17 @@ func TestLive(t *testing.T) {
 		if got := screen(b.String()); got != "1.3 s  connecting" {
 			t.Errorf("the line is %q", got)
 		}
+		p.Aside(func() error {
+			if got := screen(b.String()); got != "" {
+				t.Errorf("the answer is written behind %q", got)
+			}
+			return nil
+		})
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		if got := screen(b.String()); got != "1.4 s  connecting" {
+			t.Errorf("after the answer the line is %q", got)
+		}
 		p.Done()
 		if got := screen(b.String()); got != "" {
 			t.Errorf("Done leaves %q", got)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"net/netip"
 	"strconv"
@@ -50,6 +51,9 @@ const remake = "Save it anew: tcpwhy -o json TARGET > FILE"
 func Read(r io.Reader, name string) ([]*verdict.Diagnosis, error) {
 	data, err := io.ReadAll(io.LimitReader(r, MaxSaved+1))
 	if err != nil {
+		if path := (*fs.PathError)(nil); errors.As(err, &path) {
+			return nil, err // it names the file
+		}
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if len(data) > MaxSaved {

@@ -189,6 +189,8 @@ func TestRedactText(t *testing.T) {
 		{"sysctl net.ipv4.tcp_ecn /etc/resolv.conf nginx.service", "sysctl net.ipv4.tcp_ecn /etc/resolv.conf nginx.service"},
 		{"OpenSSH_9.6 nginx/1.18.0 in 0.3 ms, i.e. 62 %", "OpenSSH_9.6 nginx/1.18.0 in 0.3 ms, i.e. 62 %"},
 		{"/home/alice/x of alice, bob@10.1.1.1", "/home/user-1/x of user-1, user-2@192.0.2.1"},
+		{"bob@payroll said 421 mail.acme.…", "user-1@host-1 said 421 …"},
+		{"from carol@acm…, sudo tcpwhy …", "from user-1@…, sudo tcpwhy …"},
 		{"10.1.1.1-10.1.1.9", "192.0.2.1-192.0.2.2"},
 		{"192.0.2.1 192.0.2.9", "198.51.100.1 198.51.100.2"},
 		{"TTL 62 (hop 3) seq 4224953323", "TTL 62 (hop 3) seq 4224953323"},

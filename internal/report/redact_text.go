@@ -145,9 +145,14 @@ func (p *places) text(s string) string {
 		b.WriteString(s[at:m[0]])
 		at = m[1]
 		t := s[m[0]:m[1]]
+		behind := m[0] > 0 && s[m[0]-1] == '@' // a host, whatever it looks like
 		switch {
+		case strings.HasPrefix(s[at:], "…") && (behind || strings.ContainsAny(t, ".:")):
+			// The rest of a name or an address: nobody can say of whose.
 		case p.users[t] && t != "root", at < len(s) && s[at] == '@' && t != "root":
 			b.WriteString(p.label("user", t))
+		case behind && !strings.ContainsAny(t, ".:") && t != "localhost":
+			b.WriteString(p.name(t))
 		default:
 			b.WriteString(p.token(t))
 		}

@@ -128,6 +128,53 @@ func TestChanger(t *testing.T) {
 	})
 }
 
+// A resolution under way is ended, a known neighbour stays.
+func TestForgetNeighbour(t *testing.T) {
+	nettest.InUserNS(t, func(t *testing.T) {
+		nettest.LeakCheck(t)
+		a, b := newPlace(t), newPlace(t)
+		must(t, a.AddVeth("eth0", "eth0", b.Fd()), a.SetUp("eth0"), b.SetUp("eth0"),
+			a.AddAddress("eth0", netip.MustParsePrefix("192.0.2.1/24")), a.WaitCarrier(t.Context(), "eth0", true))
+		known, nobody := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3")
+		must(t, a.FixNeighbour("eth0", known, net.HardwareAddr{2, 0, 0, 0, 0, 2}))
+		must(t, a.Do(func() error {
+			r, err := rtnl.NewReader()
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			eth0, err := net.InterfaceByName("eth0")
+			if err != nil {
+				return err
+			}
+			state := func(addr netip.Addr) string {
+				n, err := r.Neighbour(eth0.Index, addr)
+				must(t, err)
+				if n == nil {
+					return ""
+				}
+				return n.State
+			}
+			c, err := net.Dial("udp", netip.AddrPortFrom(nobody, 9).String())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if _, err := c.Write([]byte("x")); err != nil {
+				return err
+			}
+			if got := state(nobody); got != "INCOMPLETE" {
+				t.Errorf("before: %q", got)
+			}
+			must(t, a.ForgetNeighbour(nobody), a.ForgetNeighbour(known))
+			if got := state(nobody) + state(known); got != "PERMANENT" {
+				t.Errorf("afterwards: %q", got)
+			}
+			return nil
+		}))
+	})
+}
+
 // A route with several gateways, read back by ip(8).
 func TestSeveralGateways(t *testing.T) {
 	nettest.InUserNS(t, func(t *testing.T) {
