@@ -45,7 +45,7 @@ func (a authority) parseHost() (string, netip.Addr, *TargetError) {
 			return "", netip.Addr{}, problem("write four numbers from 0 to 255 without leading zeros, as in 192.0.2.1",
 				"%s ends in a number and is no IPv4 address", quote(a.host))
 		}
-		return name, addr, nil
+		return name, addr, oneHost(addr)
 	}
 	if err := checkName(name); err != nil {
 		return "", netip.Addr{}, err
@@ -79,7 +79,19 @@ func (a authority) parseIPv6() (string, netip.Addr, *TargetError) {
 	case local && !scoped:
 		return "", netip.Addr{}, problem("add it, as in ["+text+"%eth0]", "the link-local address %s needs the interface to use", text)
 	}
-	return addr.String(), addr.WithZone(scope), nil
+	return addr.String(), addr.WithZone(scope), oneHost(addr)
+}
+
+// oneHost says what is wrong with an address that is not that of one host: a TCP
+// connection has one other end (RFC 9293, section 3.9.2.3).
+func oneHost(addr netip.Addr) *TargetError {
+	switch {
+	case addr.IsMulticast():
+		return problem("give the address of one host", "%v is a multicast address, and TCP has one other end", addr)
+	case addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return problem("give the address of one host", "%v is the broadcast address, and TCP has one other end", addr)
+	}
+	return nil
 }
 
 func meaningless(scope, addr string) *TargetError {
