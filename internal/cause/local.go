@@ -23,8 +23,8 @@ func localCauses() []Cause {
 	}
 	// What a rule answers with may be lost, too.
 	stops := is(RuleDrop, RuleReset, RuleReject)
-	// One that limits the rate stops some SYNs only.
-	limits := with(leaves(), anyProbe(), P{LocalRule: stops, Connect: is(ConnOpen, ConnRefused), Answer: is(AnswerSYNACK, AnswerRST), AnswerDropped: is(No),
+	// One that limits the rate stops some SYNs only, and no connection that is open.
+	limits := with(leaves(), anyProbe(), P{SessionAcked: is(Yes, NotAsked), LocalRule: stops, Connect: is(ConnOpen, ConnRefused), Answer: is(AnswerSYNACK, AnswerRST), AnswerDropped: is(No),
 		ConnectInTime: is(Yes, No, WhenNever), ProbeSources: is(SourcesSame, SourcesDiffer, NotAsked)})
 	return []Cause{
 		{ID: "no-route", Stage: StageLocal, Title: "this host has no route to the address", Prior: 5,

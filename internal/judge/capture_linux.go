@@ -22,8 +22,8 @@ type Capture struct {
 	wg    sync.WaitGroup
 }
 
-// captured is the capture of one host. Its file begins to exist with the first
-// packet, so that what there is can be read at any moment.
+// captured is the capture of one host. Its file is a whole one from the start, so
+// that what there is can be read at any moment, and be it nothing.
 type captured struct {
 	host, path string
 	conn       *afpacket.Conn
@@ -47,7 +47,6 @@ func NewCapture(l *lab.Lab, dir string, hosts ...string) (_ *Capture, err error)
 	}
 	for _, host := range hosts {
 		h := &captured{host: host, path: filepath.Join(dir, host+".pcapng")}
-		h.w = pcapfile.NewWriter(h, "tcpwhy lab")
 		if err := os.Remove(h.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
@@ -59,6 +58,13 @@ func NewCapture(l *lab.Lab, dir string, hosts ...string) (_ *Capture, err error)
 			return nil, err
 		}
 		c.hosts = append(c.hosts, h)
+		if h.file, err = os.OpenFile(h.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			return nil, err
+		}
+		h.w = pcapfile.NewWriter(h.file, "tcpwhy lab")
+		if err := h.w.Begin(); err != nil {
+			return nil, err
+		}
 		c.wg.Go(h.run)
 	}
 	return c, nil
@@ -122,16 +128,4 @@ func (h *captured) write(p *afpacket.Packet) {
 		EtherType: p.EtherType, HardwareType: p.HardwareType, PacketType: uint8(p.Direction),
 		HardwareAddr: p.HardwareAddr[:p.HardwareAddrLen], Data: p.Data, OriginalLength: p.Len,
 	})
-}
-
-// Write makes the file when there is something to write.
-func (h *captured) Write(b []byte) (int, error) {
-	if h.file == nil {
-		f, err := os.OpenFile(h.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-		if err != nil {
-			return 0, err
-		}
-		h.file = f
-	}
-	return h.file.Write(b)
 }
