@@ -142,6 +142,11 @@ func bashDevice(line, lower string, _ Match) (Target, bool) {
 		return Target{}, false
 	}
 	name, rest, _ := strings.Cut(line[i+len(word):], "/")
+	return hostAndPort(name, rest)
+}
+
+// hostAndPort is a target whose port is what rest begins with.
+func hostAndPort(name, rest string) (Target, bool) {
 	t, ok := host(name)
 	port, n := portAt(rest)
 	if !ok || n == 0 {
@@ -177,13 +182,7 @@ func pythonPair(line, _ string, _ Match) (Target, bool) {
 		return Target{}, false
 	}
 	name, rest, _ := strings.Cut(rest, "', ")
-	t, ok := host(name)
-	port, n := portAt(rest)
-	if !ok || n == 0 {
-		return Target{}, false
-	}
-	t.Port = port
-	return t, true
+	return hostAndPort(name, rest)
 }
 
 // bracketPort is "name [192.0.2.7] 80 (http)" of the older netcat.

@@ -75,18 +75,25 @@ func TestLosing(t *testing.T) {
 					t.Errorf("the causes are %v, with a loss of %d %%", s.Truth(), s.Loss)
 				}
 				err = tried(t, s, f, lab.Params{})
-				var refused *lab.ParamsError
-				switch {
-				case c.refused == "":
-					if err != nil {
-						t.Error(err)
-					}
-				case !errors.As(err, &refused) || refused.Param != "loss" || !strings.Contains(err.Error(), c.refused):
-					t.Errorf("error %v, want one about the loss: %s", err, c.refused)
-				}
+				refusal(t, err, "loss", c.refused)
 			})
 		}
 	})
+}
+
+// refusal checks that an error is about a parameter and has a text, or that there
+// is none where the text is empty.
+func refusal(t *testing.T, err error, param, text string) {
+	t.Helper()
+	var refused *lab.ParamsError
+	switch {
+	case text == "":
+		if err != nil {
+			t.Error(err)
+		}
+	case !errors.As(err, &refused) || refused.Param != param || !strings.Contains(err.Error(), text):
+		t.Errorf("error %v, want one about %s: %s", err, param, text)
+	}
 }
 
 // What Losing says of a scenario that has loss by itself is about the new share.
@@ -138,15 +145,7 @@ func TestPort(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", c.name, c.port), func(t *testing.T) {
 				t.Parallel()
 				err := tried(t, find(t, c.name), lab.V4, lab.Params{Port: c.port})
-				var refused *lab.ParamsError
-				switch {
-				case c.refused == "":
-					if err != nil {
-						t.Error(err)
-					}
-				case !errors.As(err, &refused) || refused.Param != "port" || !strings.Contains(err.Error(), c.refused):
-					t.Errorf("error %v, want one about the port: %s", err, c.refused)
-				}
+				refusal(t, err, "port", c.refused)
 			})
 		}
 	})
