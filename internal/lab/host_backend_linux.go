@@ -136,7 +136,7 @@ func balancedBackends() []Scenario {
 		{
 			Name: "nat-dead-backend-one-of-three", Cause: cause, Topology: LoadBalancer(), prove: proveMixed(quiet, Opens, Refused),
 			Shows: "Every third connection is refused: a load balancer has one dead backend.",
-			Args:  comesAndGoes(20),
+			Args:  comesAndGoes(32),
 			Ideal: leaves(byPort, byPort),
 			setup: func(l *Lab) { l.balanced(bySourcePort) },
 			fault: stop(Backend2),
@@ -146,7 +146,7 @@ func balancedBackends() []Scenario {
 			// goes.
 			Name: "nat-dead-backend-one-in-turn", Cause: cause, Topology: LoadBalancer(), prove: proveMixed(quiet, Opens, Refused),
 			Shows: "Every third connection is refused, in turn: a load balancer has one dead backend.",
-			Args:  comesAndGoes(20),
+			Args:  comesAndGoes(32),
 			Ideal: leaves(and(byPort, "service-restarting"), and(byPort, "service-restarting")),
 			setup: func(l *Lab) { l.balanced(inTurn) },
 			fault: stop(Backend2),
@@ -154,7 +154,7 @@ func balancedBackends() []Scenario {
 		{
 			Name: "nat-dead-backend-one-silent", Cause: cause, Topology: LoadBalancer(), prove: proveMixed(quiet, Opens, TimesOut),
 			Shows: "Every third connection times out: one backend of a load balancer drops.",
-			Args:  comesAndGoes(20),
+			Args:  comesAndGoes(32),
 			Ideal: leaves(someVanishUnseen, someVanish),
 			setup: func(l *Lab) { l.balanced(bySourcePort) },
 			fault: func(l *Lab) { l.rules(Backend2, nft.Input, nft.If(nft.DPort(l.dst.Port())).Drop()) },
@@ -162,7 +162,7 @@ func balancedBackends() []Scenario {
 		{
 			Name: "nat-dead-backend-one-gone", Cause: cause, Topology: LoadBalancer(), prove: proveMixed(Patience, Opens, HostUnreach),
 			Shows: "Every third connection fails after 3 s: one backend of a load balancer is off.",
-			Args:  comesAndGoes(20),
+			Args:  comesAndGoes(32),
 			Ideal: leaves(someVanishUnseen, someVanish),
 			setup: func(l *Lab) { l.balanced(bySourcePort) },
 			fault: func(l *Lab) { l.vanish(Backend2) },

@@ -23,14 +23,14 @@ func pathBalances() []Scenario {
 		{
 			Name: "bad-ecmp-path", Topology: ParallelPaths(), prove: proveMixed(quiet, Opens, TimesOut),
 			Shows: "About every second connection times out, the others work at once: one of two parallel routers drops.",
-			Args:  comesAndGoes(12),
+			Args:  comesAndGoes(20),
 			Ideal: leaves(someVanishUnseen, someVanish),
 			fault: func(l *Lab) { l.rules(R3, nft.Forward, nft.If(nft.DAddr(l.Addr(Server))).Drop()) },
 		},
 		{
 			Name: "bad-ecmp-path-uneven", Cause: "bad-ecmp-path", Topology: UnevenPaths(), prove: proveMixed(quiet, Opens, TimesOut),
 			Shows: "About every second connection times out: the longer of two parallel paths is broken.",
-			Args:  comesAndGoes(12),
+			Args:  comesAndGoes(20),
 			Ideal: leaves(someVanishUnseen, someVanish),
 			fault: func(l *Lab) { l.rules(R5, nft.Forward, nft.If(nft.DAddr(l.Addr(Server))).Drop()) },
 		},
@@ -38,7 +38,7 @@ func pathBalances() []Scenario {
 			// The router before the dead one says so after 3 s.
 			Name: "bad-ecmp-path-down", Cause: "bad-ecmp-path", Topology: ParallelPaths(), prove: proveMixed(Patience, Opens, HostUnreach),
 			Shows: "About every second connection fails after 3 s with No route to host: one of two parallel routers is down.",
-			Args:  comesAndGoes(12),
+			Args:  comesAndGoes(20),
 			Ideal: leaves(someVanishUnseen, someVanish),
 			fault: func(l *Lab) { l.vanish(R3) },
 		},
@@ -61,7 +61,7 @@ func pathBalances() []Scenario {
 }
 
 // comesAndGoes are the arguments for a fault that not every connection meets, and
-// no single one can show: so many that all are next to certain not to escape it.
+// no single one can show: so many that all of them escape it once in 100,000 runs.
 func comesAndGoes(count int) []string {
 	return []string{"--count", strconv.Itoa(count), "--connect-timeout", "400ms"}
 }

@@ -42,7 +42,7 @@ func pathLosses() []Scenario {
 		{
 			Name: "packet-loss-50", Cause: "packet-loss", Connect: Opens, After: Talks, Loss: 50,
 			Shows: "Connections take many seconds or fail.",
-			Args:  comesAndGoes(8),
+			Args:  comesAndGoes(10),
 			Ideal: leaves(someVanishUnseen, someVanish),
 		},
 		Scenario{
