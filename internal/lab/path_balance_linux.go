@@ -61,7 +61,8 @@ func pathBalances() []Scenario {
 }
 
 // comesAndGoes are the arguments for a fault that not every connection meets, and
-// no single one can show: so many that all of them escape it once in 100,000 runs.
+// no single one can show: so many that all of them escape it once in 100,000 runs,
+// or the scenario's causes say that it works, too.
 func comesAndGoes(count int) []string {
 	return []string{"--count", strconv.Itoa(count), "--connect-timeout", "400ms"}
 }
