@@ -58,7 +58,6 @@ func try(l *lab.Lab, patience time.Duration) {
 // TestLiveCaptureSays captures a target while attempts at it fail: the verdict is
 // printed while the capture goes on, and Ctrl-C ends it with the summary.
 func TestLiveCaptureSays(t *testing.T) {
-	t.Parallel()
 	nettest.NeedRoot(t)
 	program := nettest.Build(t, "../cmd/tcpwhy")
 	for scenario, says := range map[string]string{"no-listener": "refused  no-listener", "path-prohibited": "unreachable  path-prohibited", "host-firewall-drop": "timeout  host-firewall-drop"} {
@@ -94,7 +93,6 @@ func TestLiveCaptureSays(t *testing.T) {
 // TestLiveCaptureKilled kills the capture without warning: all packets are in the
 // file, and it is whole.
 func TestLiveCaptureKilled(t *testing.T) {
-	t.Parallel()
 	nettest.NeedRoot(t)
 	program := nettest.Build(t, "../cmd/tcpwhy")
 	s, _ := lab.Find("no-listener")
@@ -118,7 +116,6 @@ func TestLiveCaptureKilled(t *testing.T) {
 
 // TestLiveCaptureTarget leaves out what is not about the target, by name, too.
 func TestLiveCaptureTarget(t *testing.T) {
-	t.Parallel()
 	nettest.NeedRoot(t)
 	program := nettest.Build(t, "../cmd/tcpwhy")
 	s, _ := lab.Find("host-firewall-reject")
@@ -145,7 +142,6 @@ func TestLiveCaptureTarget(t *testing.T) {
 
 // TestLiveCaptureNeedsPrivilege says how to get it.
 func TestLiveCaptureNeedsPrivilege(t *testing.T) {
-	t.Parallel()
 	nettest.NeedRoot(t)
 	program := nettest.Build(t, "../cmd/tcpwhy")
 	s, _ := lab.Find("none")

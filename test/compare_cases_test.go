@@ -286,7 +286,6 @@ func TestCompareLoss(t *testing.T) {
 // TestCompareFinalACK drops all that follows the SYN on the way: a few ACKs may
 // be lost by chance, with the data that is sent again and again they are too many.
 func TestCompareFinalACK(t *testing.T) {
-	t.Parallel()
 	nettest.NeedRoot(t)
 	nettest.NeedProgram(t, "nft")
 	program := nettest.Build(t, "../cmd/tcpwhy")

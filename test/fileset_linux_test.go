@@ -149,7 +149,6 @@ func untilTheEnd(t *testing.T, program string, files func() []string) {
 // TestFileSetOfTcpdump: the files that tcpdump -C writes are one capture, in
 // whatever order they are named, as mergecap makes one of them.
 func TestFileSetOfTcpdump(t *testing.T) {
-	t.Parallel()
 	nettest.NeedRoot(t) // as root of a user namespace tcpdump would change its user, which that forbids
 	tcpdump, mergecap := nettest.NeedProgram(t, "tcpdump"), nettest.NeedProgram(t, "mergecap")
 	program := nettest.Build(t, "../cmd/tcpwhy")
@@ -251,7 +250,6 @@ func ringOf(t *testing.T, program, begins, pattern string, cmd *exec.Cmd) (order
 // TestFileSetOfRings: a ring that has wrapped, or has lost its oldest files, misses
 // nothing; one without a file in the middle does.
 func TestFileSetOfRings(t *testing.T) {
-	t.Parallel()
 	nettest.NeedRoot(t) // as in TestFileSetOfTcpdump
 	program := nettest.Build(t, "../cmd/tcpwhy")
 	t.Run("tcpdump", func(t *testing.T) {
@@ -278,7 +276,6 @@ func TestFileSetOfRings(t *testing.T) {
 
 // TestFileSetOfOurs: so are those of tcpwhy capture --size.
 func TestFileSetOfOurs(t *testing.T) {
-	t.Parallel()
 	nettest.InUserNS(t, testFileSetOfOurs)
 }
 
@@ -333,7 +330,6 @@ func last(t *testing.T, out []byte) (c counted) {
 // TestKernelDrops stops a capture while more comes than there is room for: what
 // the kernel dropped is in the summary.
 func TestKernelDrops(t *testing.T) {
-	t.Parallel()
 	nettest.InUserNS(t, testKernelDrops)
 }
 

@@ -21,7 +21,6 @@ import (
 // form. What --write leaves must open in Wireshark's tshark where that is
 // installed; the tests of the command line read it anyway.
 func TestCaptureSession(t *testing.T) {
-	t.Parallel()
 	nettest.InUserNS(t, func(t *testing.T) {
 		tcpdump := nettest.NeedProgram(t, "tcpdump")
 		program := nettest.Build(t, "../cmd/tcpwhy")

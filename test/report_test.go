@@ -21,7 +21,6 @@ import (
 // schema says, read back the same, and a page that is sound, of the run and of
 // its redacted copy.
 func TestReportOfLiveRuns(t *testing.T) {
-	t.Parallel()
 	closed := reserve(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

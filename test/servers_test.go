@@ -169,7 +169,6 @@ func (v visit) judge(t *testing.T, a *answer) {
 
 // TestServers asks real servers, right and wrong.
 func TestServers(t *testing.T) {
-	t.Parallel()
 	nettest.InUserNS(t, func(t *testing.T) {
 		program := nettest.Build(t, "../cmd/tcpwhy")
 		for name, test := range map[string]func(*testing.T, string){
