@@ -221,6 +221,9 @@ func (v *view) ownFinding(c *cause.Cause) string {
 	case p != nil:
 		return fmt.Sprintf("the SYN-ACK arrives on %s, but filters of this host keep it from its TCP", p.Interface)
 	}
+	if v.varies() {
+		return "output rules of this host drop SYNs: not all of them leave"
+	}
 	return "output rules of this host drop the SYN: it never leaves"
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tcpwhy/tcpwhy/internal/cause"
 	"github.com/tcpwhy/tcpwhy/internal/evidence"
 	"github.com/tcpwhy/tcpwhy/internal/flow"
 	"github.com/tcpwhy/tcpwhy/internal/verdict"
@@ -390,6 +391,18 @@ func TestLostHere(t *testing.T) {
 				t.Errorf("own rules are left: %v", local)
 			}
 		})
+	}
+}
+
+// TestOwnFindingOfSome: that a SYN never leaves is said only where none was answered.
+func TestOwnFindingOfSome(t *testing.T) {
+	for answer, want := range map[string]string{"silent": "drop the SYN: it never leaves", "syn-ack": "not all of them leave"} {
+		s := ownSet("depends", "accept")
+		a := &s.Addresses[0]
+		a.Controls = []evidence.Control{{Kind: evidence.ControlSourcePort, SourcePort: 40001, Port: ownServer.Port(), Answer: answer}}
+		if got := newView(s, a).ownFinding(&cause.Cause{ID: "local-firewall-drop"}); !strings.Contains(got, want) {
+			t.Errorf("a SYN from another port %s: %q, want %q", answer, got, want)
+		}
 	}
 }
 
